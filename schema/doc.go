@@ -17,5 +17,7 @@
 // testdata freeze version 1.
 //
 // An event is encoded once, into [Event].Body, before it is stored; whatever
-// carries it later, NATS or Kafka, carries those same bytes.
+// carries it later, NATS or Kafka, carries those same bytes. Its headers are those
+// of CloudEvents 1.0 in binary mode. A consumer gives them to [FromNATSHeaders] or
+// [FromKafkaHeaders] and decodes the body by its type with encoding/json.
 package schema

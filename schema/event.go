@@ -36,3 +36,31 @@ type Event struct {
 	TraceParent string
 	TraceState  string
 }
+
+// Event encodes p and returns it with what carries it: the key, the agent and
+// the time are those of the body.
+func (p *CallPop) Event() Event {
+	return Event{
+		Type: TypeCallPop, ID: p.ID, Key: p.Key, Server: p.Server, Agent: p.Agent.ID,
+		Time: p.ReceivedAt, Body: p.AppendJSON(make([]byte, 0, bodySize)),
+	}
+}
+
+// Event encodes s and returns it with what carries it; its key is [AgentKey].
+func (s *SessionChanged) Event() Event {
+	return Event{
+		Type: TypeSessionChanged, ID: s.ID, Key: AgentKey(s.Server, s.Agent), Server: s.Server, Agent: s.Agent,
+		Time: s.At, Body: s.AppendJSON(make([]byte, 0, bodySize)),
+	}
+}
+
+// Event encodes d and returns it with what carries it; its key is [AgentKey].
+func (d *DeadLetter) Event() Event {
+	return Event{
+		Type: TypeDeadLetter, ID: d.ID, Key: AgentKey(d.Server, d.Agent), Server: d.Server, Agent: d.Agent,
+		Time: d.ReceivedAt, Body: d.AppendJSON(make([]byte, 0, bodySize)),
+	}
+}
+
+// bodySize is room for an ordinary body, so that it is allocated once.
+const bodySize = 1024

@@ -77,8 +77,9 @@ type DeadLetter struct {
 	Detail string `json:"detail,omitempty"`
 	// Raw is the bytes decoded to UTF-8.
 	Raw string `json:"raw,omitempty"`
-	// RawBase64 is the bytes themselves in standard base64.
-	RawBase64  string    `json:"raw_base64"`
+	// RawBase64 is the bytes themselves in standard base64; absent where there
+	// were none.
+	RawBase64  string    `json:"raw_base64,omitempty"`
 	ReceivedAt time.Time `json:"received_at"`
 	Source     Source    `json:"source"`
 	// Sink and Headers are those of an event that a sink refused; Raw is then
@@ -93,6 +94,8 @@ const (
 	ReasonUndecodable = "undecodable"
 	// ReasonLostFraming: bytes skipped while looking for the next heartbeat.
 	ReasonLostFraming = "lost_framing"
+	// ReasonCutFrame: the connection ended inside a frame.
+	ReasonCutFrame = "cut_frame"
 	// ReasonRefused: a sink refused the event and would refuse it again.
 	ReasonRefused = "refused"
 )

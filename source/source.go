@@ -8,8 +8,10 @@ package source
 
 import (
 	"context"
+	"time"
 
 	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/source/pop"
 )
 
 // Emit stores an event durably. It blocks until the event is stored or ctx is
@@ -17,3 +19,47 @@ import (
 // may overlap. An error says nothing about whether the event was stored: emit the
 // same event again, with the same id.
 type Emit func(ctx context.Context, event schema.Event) error
+
+// Source takes pops from one LQ server, or from its clients.
+type Source interface {
+	// Run blocks until ctx is done and everything the source started has ended.
+	// Trouble with a server never ends it; an error means that the source could
+	// not begin, such as a port in use.
+	Run(ctx context.Context) error
+	// Status may be called at any time, also before and after Run.
+	Status() Status
+}
+
+// Status is what a source tells the people who run it.
+type Status struct {
+	Name   string
+	Type   string
+	Server string
+	// Wanted and Up count agents' sessions. A session is up from the first byte
+	// the server sent over it.
+	Wanted, Up int
+}
+
+// Origin is where a pop came from: one socket, or one callback endpoint. It is
+// made once and shared by all that comes over it.
+type Origin struct {
+	// Type is session, relay or callback; Name the source's name.
+	Type, Name string
+	// Server is the LQ server's name.
+	Server string
+	// Agent and Channel are the socket's own; empty where unknown.
+	Agent, Channel string
+	Decoding       *Decoding
+
+	// state is the last one reported, which a gap repeats; guarded by the mutex of
+	// the Intake.
+	state schema.SessionState
+}
+
+// Decoding is what a server's pops need to be understood beyond their bytes. It
+// is shared by everything of one source and safe for concurrent use.
+type Decoding struct {
+	Charset  pop.Charset
+	Location *time.Location
+	Numbers  *Numbers
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -32,5 +34,27 @@ func TestNoWayOfPrintingShowsTheSecret(t *testing.T) {
 	}
 	if New("").String() != "" {
 		t.Error("an empty secret shows a placeholder")
+	}
+}
+
+func TestASecretIsReadFromAFileWithoutItsLineEnd(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	v, err := ReadFile(write("token", " hunter2 \r\n"))
+	if err != nil || v.Reveal() != " hunter2 " {
+		t.Errorf("got %q, %v", v.Reveal(), err)
+	}
+	for _, path := range []string{
+		write("empty", "\n"), write("long", strings.Repeat("x", maxFile+1)), filepath.Join(dir, "missing"), dir,
+	} {
+		if _, err := ReadFile(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }

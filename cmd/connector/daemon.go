@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/spool"
+	"github.com/callpop/connector/internal/telemetry"
+	"github.com/callpop/connector/internal/web"
+	"github.com/callpop/connector/sink"
+	"github.com/callpop/connector/source"
+)
+
+// daemon is the connector at work: sources feed the intake, the intake feeds the
+// spool, and each sink's forwarder reads the spool.
+type daemon struct {
+	config    *config.Config
+	log       *slog.Logger
+	telemetry *telemetry.Telemetry
+	spool     *spool.Spool
+	sinks     []*delivery
+	intake    *source.Intake
+	sources   []source.Source
+	health    *web.Health
+	started   time.Time
+	// stopping is set once the daemon drains.
+	stopping atomic.Bool
+}
+
+// delivery is one sink and what carries events to it.
+type delivery struct {
+	name, kind string
+	sink       sink.Sink
+	forwarder  *sink.Forwarder
+}
+
+// newDaemon makes everything and starts nothing but the spool: what is wrong with
+// this machine (a directory, a port) shows here, at once; what is wrong with
+// others (brokers, LQ servers) does not.
+func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error) {
+	d := &daemon{config: c, started: time.Now()}
+	if err := d.make(ctx, w); err != nil {
+		d.release(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return d, nil
+}
+
+// make makes the parts in the order in which they need each other.
+func (d *daemon) make(ctx context.Context, w *world) (err error) {
+	c := d.config
+	d.log, _ = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
+	b := thisBuild()
+	if d.telemetry, err = telemetry.Setup(ctx, telemetry.Options{
+		Version: b.Version, Commit: b.Commit, Logger: d.log,
+		Getenv: func(name string) string { value, _ := w.env(name); return value },
+	}); err != nil {
+		return err
+	}
+	if d.spool, err = spool.Open(ctx, spool.Options{
+		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
+	}); err != nil {
+		return err
+	}
+	if err = d.makeSinks(ctx); err != nil {
+		return err
+	}
+	if err = d.makeSources(); err != nil {
+		return err
+	}
+	if d.health, err = web.Listen(ctx, c.HTTP, web.Options{
+		Readiness: d.readiness, Metrics: d.telemetry.Handler(), Logger: d.log,
+	}); err != nil {
+		return err
+	}
+	return nil
+}
+
+// closeTime is what closing gets at least: a log that is closed in order opens
+// faster.
+const closeTime = 3 * time.Second
+
+// run works until stop is closed, then drains; ctx cuts everything short. ready
+// is called once all has been started.
+func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daemon)) error {
+	sourcesCtx, stopSources := context.WithCancel(ctx)
+	defer stopSources()
+	storing, stopStoring := context.WithCancelCause(ctx)
+	defer stopStoring(nil)
+	sinksCtx, stopSinks := context.WithCancel(ctx)
+	defer stopSinks()
+	failed := make(chan error, len(d.sources)+len(d.sinks)+1)
+	fail := func(err error) {
+		if err != nil {
+			failed <- err
+		}
+	}
+
+	var sources, intake, sinks, health sync.WaitGroup
+	health.Go(func() { fail(d.health.Serve(context.WithoutCancel(ctx))) })
+	for _, s := range d.sinks {
+		sinks.Go(func() { fail(s.forwarder.Run(sinksCtx)) })
+	}
+	intake.Go(func() {
+		if err := d.intake.Run(storing); err != nil {
+			d.log.Error("events were lost", "error", err)
+		}
+	})
+	for _, s := range d.sources {
+		sources.Go(func() { fail(s.Run(sourcesCtx)) })
+	}
+	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.sources), "sinks", len(d.sinks), "spool", d.config.Spool.Dir)
+	ready(d)
+
+	var err error
+	select {
+	case <-stop:
+		d.log.Info("stopping", "shutdown_timeout", d.config.ShutdownTimeout.String())
+	case <-ctx.Done():
+	case err = <-failed:
+		d.log.Error("stopping", "error", err)
+	}
+
+	d.stopping.Store(true)
+	// In the order in which data flows. What is not delivered within three
+	// quarters of the time stays in the spool for the next start.
+	end := time.Now().Add(d.config.ShutdownTimeout)
+	drain, cancelDrain := context.WithDeadline(ctx, end.Add(-d.config.ShutdownTimeout/4))
+	defer cancelDrain()
+	stopSources()
+	sources.Wait()
+	d.intake.Close()
+	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
+	intake.Wait()
+	d.drainSinks(drain)
+	stopSinks()
+	sinks.Wait()
+
+	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(end), closeTime))
+	defer cancelLast()
+	d.release(last)
+	health.Wait()
+	if cause := context.Cause(ctx); cause != nil && err == nil {
+		return fmt.Errorf("cut short: %w", cause)
+	}
+	d.log.Info("stopped")
+	return err
+}
+
+// drainSinks waits until every sink has what is in the spool, or the time is up.
+func (d *daemon) drainSinks(ctx context.Context) {
+	var drained sync.WaitGroup
+	for _, s := range d.sinks {
+		drained.Go(func() {
+			if err := s.forwarder.WaitDrained(ctx); err != nil {
+				d.log.Warn("not everything was delivered; the rest stays in the spool", "sink", s.name, "error", err)
+			}
+		})
+	}
+	drained.Wait()
+}
+
+// release closes what newDaemon opened, as far as it came.
+func (d *daemon) release(ctx context.Context) {
+	report := func(what string, err error) {
+		if err != nil && d.log != nil {
+			d.log.Warn("closing "+what, "error", err)
+		}
+	}
+	var closing sync.WaitGroup
+	for _, s := range d.sinks {
+		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })
+	}
+	closing.Wait()
+	if d.health != nil {
+		report("http.health", d.health.Close())
+	}
+	if d.spool != nil {
+		report("the spool", d.spool.Close(ctx))
+	}
+	if d.telemetry != nil {
+		report("telemetry", d.telemetry.Shutdown(ctx))
+	}
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/web"
+	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/source"
+	"github.com/callpop/connector/source/lqsim"
+	"github.com/callpop/connector/source/session"
+)
+
+// demonstration are the flags of demo.
+type demonstration struct {
+	agents int
+	rate   float64
+	count  int
+	output string
+}
+
+func demoCommand(w *world) *cobra.Command {
+	var o demonstration
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "See it work, with nothing set up",
+		Long: `Run a simulated LQ server, the connector and its embedded broker in this process,
+on free ports of the loopback, and show the pops as the broker delivers them.
+Nothing is kept: the spool is in a temporary directory.`,
+		Example: `  connector demo
+  connector demo --agents 200 --rate 100 --count 1000 -o json > pops.jsonl`,
+		Args: noArguments,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := cmpUsage(checkOutput(o.output), o.check()); err != nil {
+				return err
+			}
+			ctx, cancel := w.stopping(command.Context())
+			defer cancel()
+			return demo(ctx, w, o)
+		},
+	}
+	outputFlag(c, &o.output)
+	c.Flags().IntVar(&o.agents, "agents", 20, "agents with a session, from 801 on")
+	c.Flags().Float64Var(&o.rate, "rate", 5, "pops a second")
+	c.Flags().IntVar(&o.count, "count", 0, "end after so many pops; 0 = never")
+	return c
+}
+
+// cmpUsage returns the first error.
+func cmpUsage(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxDemoAgents is what one process can hold both ends of.
+const maxDemoAgents = 5000
+
+func (o *demonstration) check() error {
+	switch {
+	case o.agents < 1 || o.agents > maxDemoAgents:
+		return usageError{fmt.Errorf("--agents is %d: expected 1 to %d", o.agents, maxDemoAgents)}
+	case o.rate <= 0 || o.rate > 10_000:
+		return usageError{fmt.Errorf("--rate is %g: expected more than 0 and at most 10000 pops a second", o.rate)}
+	case o.count < 0:
+		return usageError{fmt.Errorf("--count is %d: expected 0 or more", o.count)}
+	}
+	return nil
+}
+
+// demo runs everything until ctx is done or the count is reached.
+func demo(ctx context.Context, w *world, o demonstration) (err error) {
+	dir, err := os.MkdirTemp("", "callpop-demo-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	server, err := lqsim.New(lqsim.Options{})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer cancel()
+	simulator := make(chan error, 1)
+	simulatorCtx, stopSimulator := context.WithCancel(context.WithoutCancel(ctx))
+	parts.Go(func() { simulator <- server.Run(simulatorCtx) })
+	defer stopSimulator()
+
+	d, err := newDaemon(ctx, w, o.config(server.Addr().String(), dir))
+	if err != nil {
+		return err
+	}
+	started := make(chan struct{})
+	ended := make(chan error, 1)
+	parts.Go(func() {
+		ended <- d.run(context.WithoutCancel(ctx), ctx.Done(), func(*daemon) { close(started) })
+	})
+	<-started
+	shown := make(chan error, 1)
+	parts.Go(func() { shown <- o.show(ctx, w, d, server) })
+	select {
+	case err = <-shown:
+		cancel()
+		return errors.Join(err, <-ended)
+	case err = <-ended:
+		return err
+	case err = <-simulator:
+		return fmt.Errorf("the simulated LQ server ended: %w", err)
+	}
+}
+
+// config is what a user of the same would write.
+func (o *demonstration) config(address, dir string) *config.Config {
+	s := session.DefaultConfig()
+	s.Name, s.Server, s.Address, s.Registration, s.AreaCode = "demo", "demo", address, lqsim.DefaultRegistration, "025"
+	s.DialRate = 1000
+	for i := range o.agents {
+		s.Agents = append(s.Agents, source.Agent{ID: fmt.Sprint(801 + i), Channel: source.FindChannel})
+	}
+	c := config.Default()
+	c.Sources = []config.Source{{Name: s.Name, Type: s.Type, Config: &s}}
+	c.Spool.Dir, c.Spool.MinFree = dir, 0
+	c.Embedded.Listen = "127.0.0.1:0"
+	c.HTTP = web.Config{Health: "127.0.0.1:0"}
+	c.Log.Level = "warn"
+	return &c
+}
+
+// show has calls made and shows what the broker delivers of them.
+func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *lqsim.Server) error {
+	nc, err := d.spool.Connect("demo")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	events := make(chan *nats.Msg, 4096)
+	if _, err := nc.ChanSubscribe(string(schema.TypeCallPop)+".>", events); err != nil {
+		return err
+	}
+	if err := nc.FlushTimeout(5*time.Second); err != nil {
+		return err
+	}
+	if err := server.WaitSessions(ctx, o.agents); err != nil {
+		return nil //nolint:nilerr // interrupted before all was up
+	}
+	fmt.Fprintf(w.stderr, `%d agents of a simulated LQ server at %s get %g pops a second.
+The same events, live from the broker:   connector tail --nats nats://%s
+How the connector is:                    http://%s/readyz
+Interrupt to end.
+
+`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.Addr())
+
+	agents := make([]string, o.agents)
+	for i := range agents {
+		agents[i] = fmt.Sprint(801 + i)
+	}
+	traffic, err := lqsim.NewTraffic(lqsim.TrafficOptions{Agents: agents, Rate: o.rate})
+	if err != nil {
+		return err
+	}
+	calls, hangUp := context.WithCancel(ctx)
+	var calling sync.WaitGroup
+	calling.Go(func() { _, _ = traffic.Run(calls, server.Send) }) // ends with its context alone
+	defer calling.Wait()
+	defer hangUp()
+	v := newView(w, o.output)
+	for shown := 0; o.count == 0 || shown < o.count; shown++ {
+		select {
+		case m := <-events:
+			if err := v.show(schema.TypeCallPop, m.Data); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}

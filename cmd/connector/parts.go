@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/sink"
+	"github.com/callpop/connector/sink/kafkasink"
+	"github.com/callpop/connector/sink/natssink"
+	"github.com/callpop/connector/source"
+	"github.com/callpop/connector/source/session"
+)
+
+// publisher is a sink as the daemon needs it: with the event types that it takes.
+type publisher interface {
+	sink.Sink
+	Types() []schema.Type
+}
+
+// makeSink makes a configured sink. ownServer is the id of the embedded server,
+// which a sink must not lead to.
+func makeSink(c config.Sink, ownServer string, log *slog.Logger) (publisher, error) {
+	switch kind := c.Config.(type) {
+	case *natssink.Config:
+		return natssink.New(*kind, natssink.Options{Name: c.Name, OwnServerID: ownServer, Logger: log})
+	case *kafkasink.Config:
+		return kafkasink.New(*kind, kafkasink.Options{})
+	default:
+		return nil, fmt.Errorf("sink %s: type %s cannot be made", c.Name, c.Type)
+	}
+}
+
+// makeSinks makes the configured sinks and their forwarders, and a cursor for
+// each sink that is new: what enters the spool from now on is for it.
+func (d *daemon) makeSinks(ctx context.Context) error {
+	log := d.log.With("part", "sink")
+	for _, c := range d.config.Sinks {
+		made, err := makeSink(c, d.spool.ServerID(), log)
+		if err != nil {
+			return err
+		}
+		// From here on release closes it.
+		s := &delivery{name: c.Name, kind: c.Type, sink: made}
+		d.sinks = append(d.sinks, s)
+		if err := d.refuseOwnServer(ctx, made); err != nil {
+			return fmt.Errorf("sink %s: %w", c.Name, err)
+		}
+		s.forwarder, err = sink.New(sink.Options{
+			Name: c.Name, Sink: made, Types: made.Types(), Start: c.Start, Spool: sink.FromSpool(d.spool),
+			Logger: log, Meter: d.telemetry.Meter("sink"),
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.forwarder.Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	return d.warnOfCursors(ctx)
+}
+
+// ownServerTimeout is how long the start waits for a broker's word on who it is,
+// and only where the embedded server listens, so that it could be meant.
+const ownServerTimeout = time.Second
+
+// refuseOwnServer returns an error where a sink leads back to the spool: its
+// events would come round for ever.
+func (d *daemon) refuseOwnServer(ctx context.Context, made publisher) error {
+	s, ok := made.(*natssink.Sink)
+	if !ok || d.spool.Addr() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ownServerTimeout)
+	defer cancel()
+	s.Check(ctx)
+	return s.Refused()
+}
+
+// warnOfCursors lists the cursors that no configured sink owns: a sink that was
+// renamed starts anew, and whoever did that should know.
+func (d *daemon) warnOfCursors(ctx context.Context) error {
+	cursors, err := d.spool.Cursors(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range cursors {
+		if !slices.ContainsFunc(d.sinks, func(s *delivery) bool { return s.name == c.Sink }) {
+			d.log.Warn("the spool has a cursor of a sink that is not configured", "sink", c.Sink, "type", c.Type, "sequence", c.Sequence)
+		}
+	}
+	return nil
+}
+
+// makeSources makes the intake and the configured sources. The sources on one
+// address share its dial rate.
+func (d *daemon) makeSources() error {
+	var err error
+	d.intake, err = source.NewIntake(source.IntakeOptions{
+		Emit: d.spool.Emit, BufferBytes: d.config.Intake.BufferBytes,
+		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"),
+	})
+	if err != nil {
+		return err
+	}
+	rates := map[string]*rate.Limiter{}
+	for _, c := range d.config.Sources {
+		switch kind := c.Config.(type) {
+		case *session.Config:
+			if rates[kind.Address] == nil {
+				rates[kind.Address] = source.NewDialRate(kind.DialRate)
+			}
+			s, err := session.New(*kind, session.Options{
+				Intake: d.intake, DialRate: rates[kind.Address],
+				Logger: d.log.With("part", "session"), Meter: d.telemetry.Meter("session"),
+			})
+			if err != nil {
+				return fmt.Errorf("source %s: %w", c.Name, err)
+			}
+			d.sources = append(d.sources, s)
+		default:
+			return fmt.Errorf("source %s: type %s cannot be made", c.Name, c.Type)
+		}
+	}
+	return nil
+}

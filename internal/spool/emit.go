@@ -1,0 +1,160 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/callpop/connector/schema"
+)
+
+// ackTimeout bounds the wait for the log's answer. Half a second is a bad day on
+// a healthy disk.
+const ackTimeout = 5 * time.Second
+
+// ErrTooLarge means that an event with its headers is larger than the log takes.
+// It will never be taken.
+var ErrTooLarge = fmt.Errorf("larger than %d bytes with its headers", maxPayload)
+
+// Emit stores e and returns nil once it is in the log. While disk space is low or
+// the embedded server restarts, it waits. Calls may overlap; of two calls that do
+// not, the first one's event comes first in its stream.
+//
+// An error says nothing about whether e was stored, but [ErrTooLarge] and an
+// unknown type, which mean that it never will be: emit the same event again. The
+// log knows it by its ID for two minutes and makes no second copy.
+func (s *Spool) Emit(ctx context.Context, e schema.Event) error {
+	began := time.Now()
+	st, err := streamOf(e.Type)
+	if err != nil {
+		return fmt.Errorf("emit event %s: %w", e.ID, err)
+	}
+	err = s.emit(ctx, st, &e)
+	s.metrics.emitted(ctx, st, time.Since(began), err)
+	if err != nil {
+		return fmt.Errorf("emit event %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+func (s *Spool) emit(ctx context.Context, st stream, e *schema.Event) error {
+	m, err := message(e)
+	if err != nil {
+		return err
+	}
+	engine, err := s.acquire(ctx, true)
+	if err != nil {
+		return err
+	}
+	acks := &s.acks[st.index]
+	before := acks.Load()
+	if err := s.publish(ctx, engine, m); err != nil {
+		// It may be stored all the same: let readers look.
+		s.tails[st.index].wake()
+		// A slow answer is no fault while others get theirs.
+		if isFault(err) && acks.Load() == before {
+			s.fault(engine, fmt.Errorf("write to stream %s: %w", st.name, err))
+		}
+		return err
+	}
+	acks.Add(1)
+	s.tails[st.index].wake()
+	return nil
+}
+
+// message makes the NATS message of e: the body as it is, CloudEvents headers,
+// and the id by which the log knows a repeated event.
+func message(e *schema.Event) (*nats.Msg, error) {
+	if e.ID == "" {
+		return nil, errors.New("the event has no id")
+	}
+	const some = 16
+	header := make(nats.Header, some)
+	values := make([]string, 0, some)
+	size := len(e.Body)
+	add := func(name, value string) {
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+		size += len(name) + len(value) + len(": \r\n")
+	}
+	for name, value := range e.NATSHeaders() {
+		add(name, value)
+	}
+	add(jetstream.MsgIDHeader, e.ID)
+	if size > maxPayload-headerSlack {
+		return nil, ErrTooLarge
+	}
+	return &nats.Msg{Subject: e.Subject(), Header: header, Data: e.Body}, nil
+}
+
+// headerSlack is room for the status line of the headers and for those that the
+// server adds when it hands an event out.
+const headerSlack = 1 << 10
+
+// publish sends m and waits for the server's answer. It is a plain request:
+// beside nats.go's own synchronous and asynchronous publishing, with 64 callers
+// it was a fifth faster than either, which were equal.
+func (s *Spool) publish(ctx context.Context, e *engine, m *nats.Msg) error {
+	limited, cancel := context.WithTimeout(ctx, s.ackTimeout)
+	defer cancel()
+	answer, err := e.emits.RequestMsgWithContext(limited, m)
+	switch {
+	case err == nil:
+		return checkAck(answer.Data)
+	case ctx.Err() != nil:
+		return fmt.Errorf("wait for the log's answer: %w", ctx.Err())
+	case limited.Err() != nil:
+		return s.cut(e, fmt.Errorf("%w within %v", errNoAck, s.ackTimeout))
+	default:
+		return s.cut(e, err)
+	}
+}
+
+var (
+	errNoAck  = errors.New("no answer from the log")
+	errBadAck = errors.New("the log's answer is not understood")
+)
+
+// checkAck reads the server's answer to a publish. That of a stored message, or
+// of one it knew already, names a sequence and no error.
+func checkAck(answer []byte) error {
+	if !bytes.Contains(answer, []byte(`"error"`)) && bytes.Contains(answer, []byte(`"seq":`)) {
+		return nil
+	}
+	var refused struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &refused); err != nil || refused.Error == nil {
+		return errBadAck
+	}
+	return refused.Error
+}
+
+// cut turns an error of a call to e into what it means when e is being stopped.
+func (s *Spool) cut(e *engine, err error) error {
+	select {
+	case <-e.retired:
+	default:
+		return err
+	}
+	if s.life.Err() != nil {
+		return ErrClosed
+	}
+	return ErrRestarted
+}
+
+// isFault reports whether err says that the log does not work, rather than that
+// the caller or the moment is wrong.
+func isFault(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code >= 500
+	}
+	return errors.Is(err, errNoAck) || errors.Is(err, errBadAck) || errors.Is(err, nats.ErrNoResponders)
+}

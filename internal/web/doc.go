@@ -1,0 +1,12 @@
+// Package web serves the connector's HTTP: on the health listener, for probes and
+// Prometheus,
+//
+//   - /livez, which answers 200 while the process serves;
+//   - /readyz, which answers 200 once the listeners and the spool serve, else 503,
+//     with a [Readiness] as its body; /readyz?full answers 503 on every problem
+//     that the body lists, brokers and LQ servers that are away among them;
+//   - /metrics, in the formats of Prometheus.
+//
+// They answer GET and HEAD. Nothing on this listener is personal or secret: no
+// agent, no customer, no credential; it may listen anywhere.
+package web

@@ -1,0 +1,145 @@
+package web
+
+import "time"
+
+// Readiness is the body of /readyz. What is absent is not known. Times are RFC
+// 3339. Whoever makes one fills in what is; the fields marked "derived" are
+// worked out from those when it is served, and what they held is ignored.
+type Readiness struct {
+	// Ready says that the listeners and the spool serve. Derived: State is
+	// serving, and the spool's is serving or low_space.
+	Ready bool `json:"ready"`
+	// State is what the process is doing.
+	State State `json:"state"`
+	// Problems are sentences for people: what is not as it should be. Derived;
+	// absent while all is well. /readyz?full fails on any.
+	Problems []string `json:"problems,omitempty"`
+	// Version is the binary's.
+	Version string `json:"version,omitempty"`
+	// StartedAt is when the process started.
+	StartedAt time.Time `json:"started_at,omitzero"`
+	// Spool is the durable log; nil before it is open.
+	Spool *Spool `json:"spool,omitempty"`
+	// Servers are the LQ servers of the configuration.
+	Servers []Server `json:"servers,omitzero"`
+	// Sinks are those of the configuration.
+	Sinks []Sink `json:"sinks,omitzero"`
+}
+
+// State is what the process is doing.
+type State string
+
+// The states of the process.
+const (
+	// Starting: a listener or the spool is not up yet.
+	Starting State = "starting"
+	// Serving: the listeners are up and the spool is open.
+	Serving State = "serving"
+	// Stopping: the process was told to stop, and drains.
+	Stopping State = "stopping"
+)
+
+// Spool is the condition of the durable log.
+type Spool struct {
+	State SpoolState `json:"state"`
+	// Since is when State began.
+	Since time.Time `json:"since,omitzero"`
+	// Detail says why it is not serving.
+	Detail string `json:"detail,omitempty"`
+	// FreeBytes is the free space of its file system.
+	FreeBytes *uint64 `json:"free_bytes,omitempty"`
+}
+
+// SpoolState is what the spool is doing.
+type SpoolState string
+
+// The states of the spool.
+const (
+	SpoolServing SpoolState = "serving"
+	// SpoolLowSpace: it takes nothing new until there is space; events wait in
+	// bounded memory.
+	SpoolLowSpace SpoolState = "low_space"
+	// SpoolRestarting: a write failed, and the log is being opened anew.
+	SpoolRestarting SpoolState = "restarting"
+	SpoolFailed     SpoolState = "failed"
+)
+
+// Server is one LQ server and the sessions that are held to it.
+type Server struct {
+	// Name is the server's name, as in events.
+	Name string `json:"name"`
+	// Sources are the names of the sources that take pops from it.
+	Sources []string `json:"sources,omitempty"`
+	// State is derived from the two counts; absent where one is not known.
+	State ServerState `json:"state,omitempty"`
+	// SessionsUp counts the sessions over which the server has been heard.
+	SessionsUp *int `json:"sessions_up,omitempty"`
+	// SessionsWanted counts the agents of the roster; nil where others decide how
+	// many there are.
+	SessionsWanted *int `json:"sessions_wanted,omitempty"`
+}
+
+// ServerState says how many of the wanted sessions are up.
+type ServerState string
+
+// The states of a server.
+const (
+	ServerUp      ServerState = "up"      // all of them
+	ServerPartial ServerState = "partial" // some
+	ServerDown    ServerState = "down"    // none
+	ServerIdle    ServerState = "idle"    // none is wanted
+)
+
+// Sink is one broker and the lines of events to it. All but Name, Type and Lines
+// is derived from the lines.
+type Sink struct {
+	Name string `json:"name"`
+	// Type is nats or kafka.
+	Type string `json:"type"`
+	Delivery
+	// Lines has one entry for each type of event.
+	Lines []Line `json:"lines,omitzero"`
+}
+
+// Line is one type of event on its way to a sink.
+type Line struct {
+	// Type is the event's type, such as callpop.v1.
+	Type string `json:"type"`
+	Delivery
+}
+
+// Delivery is how far a broker's acknowledgements have come. A connection that is
+// up proves nothing, and is not in it.
+type Delivery struct {
+	// State of a sink is its lines' worst: retrying, then publishing, then idle.
+	State DeliveryState `json:"state,omitempty"`
+	// Since is when State began; of lines only.
+	Since time.Time `json:"since,omitzero"`
+	// OldestUndeliveredAt is the time of the oldest event that the spool holds and
+	// the broker has not acknowledged; zero while there is none.
+	OldestUndeliveredAt time.Time `json:"oldest_undelivered_at,omitzero"`
+	// OldestUndeliveredSeconds is its age when the body was written. Derived in
+	// lines too.
+	OldestUndeliveredSeconds *float64 `json:"oldest_undelivered_seconds,omitempty"`
+	// Backlog counts the events that the spool holds and the broker has not
+	// acknowledged.
+	Backlog *uint64 `json:"backlog,omitempty"`
+	// LastError is the newest failure, also after it has passed.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	// LastSuccessAt is when the broker last acknowledged an event.
+	LastSuccessAt time.Time `json:"last_success_at,omitzero"`
+}
+
+// DeliveryState is what a line is doing.
+type DeliveryState string
+
+// The states of a line.
+const (
+	// Idle: every event of the spool is acknowledged.
+	Idle DeliveryState = "idle"
+	// Publishing: events are on their way, and the last answers were good.
+	Publishing DeliveryState = "publishing"
+	// Retrying: the last attempt failed, and is made again.
+	Retrying DeliveryState = "retrying"
+)

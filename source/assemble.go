@@ -1,0 +1,177 @@
+package source
+
+import (
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/source/pop"
+)
+
+// Assembler makes events of what was received. It is the one place that does, and
+// it reuses its buffers: one for each worker, not safe for concurrent use.
+type Assembler struct {
+	decoder pop.Decoder
+	pop     pop.Pop
+	event   schema.CallPop
+	// fields and extra are lent to event where it has any.
+	fields, extra map[string]string
+	scratch       []byte
+}
+
+// NewAssembler makes an Assembler.
+func NewAssembler() *Assembler {
+	return &Assembler{fields: map[string]string{}, extra: map[string]string{}}
+}
+
+// Labels say what a pop was, for metrics; they hold no agent and no number.
+type Labels struct {
+	Format schema.Format
+	Mode   schema.Mode
+	// Reason is why it became a dead letter; empty for a pop.
+	Reason string
+}
+
+// Pop makes a CallPop of a pop string as it came from a socket, or a DeadLetter
+// where neither number nor call can be had of it; the error, a [pop.Error], then
+// says why. raw may be used again as soon as Pop returns.
+func (a *Assembler) Pop(o *Origin, at time.Time, raw []byte) (schema.Event, Labels, error) {
+	a.use(o.Decoding)
+	return a.assemble(o, at, raw, a.decoder.Decode(raw, &a.pop))
+}
+
+// Callback makes a CallPop of a callback's query (manual, chapter 3), or a
+// DeadLetter, as Pop does.
+func (a *Assembler) Callback(o *Origin, at time.Time, query []byte) (schema.Event, Labels, error) {
+	a.use(o.Decoding)
+	return a.assemble(o, at, query, a.decoder.DecodeCallback(query, &a.pop))
+}
+
+func (a *Assembler) use(d *Decoding) {
+	a.decoder.Charset, a.decoder.Location = d.Charset, d.Location
+}
+
+func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (schema.Event, Labels, error) {
+	if err != nil {
+		letter := a.DeadLetter(o, at, raw, schema.ReasonUndecodable, err.Error())
+		return letter, Labels{Reason: schema.ReasonUndecodable}, err
+	}
+	p, e := &a.pop, &a.event
+	agent := o.Agent
+	if p.Agent != "" && p.Agent != o.Agent {
+		agent = strings.Clone(p.Agent)
+	}
+
+	a.describe(o, agent)
+	// Id, fingerprint and key share one allocation; the body is the other.
+	a.scratch = schema.AppendID(a.scratch[:0], at)
+	a.scratch = schema.AppendFingerprint(a.scratch, o.Server, agent, raw)
+	var eventID string // which hardly any key needs
+	if p.SN == "" && p.ID == "" {
+		eventID = string(a.scratch[:idLen])
+	}
+	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, eventID)
+	made := string(a.scratch)
+	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:]
+	e.Customer.E164 = o.Decoding.Numbers.E164(p.Number)
+	e.ReceivedAt = at.UTC()
+	if p.Lossy {
+		e.RawBase64 = base64.StdEncoding.EncodeToString(raw)
+	}
+	return e.Event(), Labels{Format: e.Format, Mode: e.Pop.Mode}, nil
+}
+
+// describe fills the event with what the pop and its origin say.
+func (a *Assembler) describe(o *Origin, agent string) {
+	p, e := &a.pop, &a.event
+	*e = schema.CallPop{
+		Version: schema.Version,
+		Server:  o.Server,
+		Agent:   schema.Agent{ID: agent, Channel: p.Channel},
+		Call: schema.Call{
+			SN: p.SN, ID: p.ID, IDDerived: p.IDDerived, Line: p.Line, StartedAt: p.StartedAt,
+		},
+		Customer:       schema.Customer{Number: p.Number},
+		IVR:            schema.IVR{Keys: p.Keys, Member: p.Member, Data: p.Data},
+		Format:         schema.Format(p.Format),
+		DeclaredFormat: p.Declared,
+		Truncated:      p.Truncated,
+		Raw:            p.Text,
+		Source:         schema.Source{Type: o.Type, Name: o.Name},
+	}
+	if p.Mode != 0 {
+		e.Pop.Code = p.Mode
+		e.Pop.Mode, e.Direction = schema.ModeOf(p.Mode)
+	}
+	if agent != o.Agent {
+		e.Source.Agent = o.Agent
+	} else if p.Channel == "" && o.Channel != FindChannel {
+		e.Agent.Channel = o.Channel
+	}
+	if len(p.Fields) > 0 {
+		clear(a.fields)
+		for _, f := range p.Fields {
+			a.fields[f.Name] = f.Value
+		}
+		e.IVR.Fields = a.fields
+	}
+	a.addExtra(e, p)
+}
+
+// Lengths of the text forms of an id and a fingerprint.
+const (
+	idLen          = 36
+	fingerprintLen = 32
+)
+
+// addExtra keeps what has no field of its own.
+func (a *Assembler) addExtra(e *schema.CallPop, p *pop.Pop) {
+	clear(a.extra)
+	for _, f := range p.Extra {
+		a.extra[f.Name] = f.Value
+	}
+	if p.Spare != "" {
+		a.extra["spare"] = p.Spare
+	}
+	if p.From != "" {
+		if e.Pop.Mode == schema.ModeInboundTransfer || e.Pop.Mode == schema.ModeOutboundTransfer {
+			e.Call.TransferredFrom = p.From
+		} else {
+			a.extra["so"] = p.From
+		}
+	}
+	if len(a.extra) > 0 {
+		e.Extra = a.extra
+	}
+}
+
+// DeadLetter makes an event of bytes that cannot become a CallPop. The detail is
+// for people and must not hold a customer's number.
+func (a *Assembler) DeadLetter(o *Origin, at time.Time, raw []byte, reason, detail string) schema.Event {
+	text, _ := pop.Text(raw, o.Decoding.Charset)
+	letter := schema.DeadLetter{
+		ID: schema.NewID(at), Version: schema.Version, Server: o.Server, Agent: o.Agent,
+		Reason: reason, Detail: detail, Raw: text, RawBase64: base64.StdEncoding.EncodeToString(raw),
+		ReceivedAt: at.UTC(), Source: schema.Source{Type: o.Type, Name: o.Name},
+	}
+	return letter.Event()
+}
+
+// SessionChange is a change of one agent's session, see [schema.SessionChanged].
+type SessionChange struct {
+	State schema.SessionState
+	Cause string
+	At    time.Time
+	Gap   *schema.Gap
+}
+
+// SessionChanged makes the event of a change.
+func (a *Assembler) SessionChanged(o *Origin, c SessionChange) schema.Event {
+	changed := schema.SessionChanged{
+		ID: schema.NewID(c.At), Version: schema.Version, Server: o.Server, Agent: o.Agent,
+		State: c.State, OCXCode: c.State.OCXCode(), Cause: c.Cause, At: c.At.UTC(), Gap: c.Gap,
+		Source: schema.Source{Type: o.Type, Name: o.Name},
+	}
+	return changed.Event()
+}

@@ -1,0 +1,169 @@
+package pop
+
+import "strings"
+
+// key is a known key of a key=value string.
+type key uint8
+
+const (
+	keyH key = iota
+	keyCh
+	keyPh
+	keyID
+	keyTm
+	keyOp
+	keySn
+	keyTy
+	keySo
+	keyMb
+	keyDa
+	keyDm
+	keys // how many there are; no known key
+)
+
+func keyOf(name string) key {
+	switch len(name) {
+	case 1:
+		if name[0] == 'H' {
+			return keyH
+		}
+	case 2:
+		switch uint16(name[0])<<8 | uint16(name[1]) {
+		case 'c'<<8 | 'h':
+			return keyCh
+		case 'p'<<8 | 'h':
+			return keyPh
+		case 'i'<<8 | 'd':
+			return keyID
+		case 't'<<8 | 'm':
+			return keyTm
+		case 'o'<<8 | 'p':
+			return keyOp
+		case 's'<<8 | 'n':
+			return keySn
+		case 't'<<8 | 'y':
+			return keyTy
+		case 's'<<8 | 'o':
+			return keySo
+		case 'm'<<8 | 'b':
+			return keyMb
+		case 'd'<<8 | 'a':
+			return keyDa
+		case 'd'<<8 | 'm':
+			return keyDm
+		}
+	}
+	return keys
+}
+
+// cutPart splits off what is before the first comma.
+func cutPart(s string) (part, rest string, more bool) {
+	if i := strings.IndexByte(s, ','); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
+
+// cutPair splits a part name=value at its first "="; a part without one, or
+// without a name, is all value. Both are trimmed. In the usual case there is
+// nothing to trim and the name has two letters.
+func cutPair(part string) (name, value string, ok bool) {
+	if len(part) > 3 && part[2] == '=' && part[0] > '=' && part[1] > '=' && part[3] > ' ' && part[len(part)-1] > ' ' {
+		return part[:2], part[3:], true
+	}
+	return cutOddPair(part)
+}
+
+func cutOddPair(part string) (name, value string, ok bool) {
+	if i := strings.IndexByte(part, '='); i > 0 {
+		if name = trim(part[:i]); name != "" {
+			return name, trim(part[i+1:]), true
+		}
+	}
+	return "", trim(part), false
+}
+
+// pairs reads the key=value parts of s, trimmed and without its closing
+// semicolon. It returns false if there is no known key.
+func (d *Decoder) pairs(s string, p *Pop) bool {
+	var values [keys]string
+	var seen uint16
+	for more := true; more; {
+		var part string
+		part, s, more = cutPart(s)
+		name, value, ok := cutPair(part)
+		if !ok {
+			d.addExtra(unparsed, value)
+			continue
+		}
+		k := keyOf(name)
+		if k == keys || seen&(1<<k) != 0 {
+			d.addExtra(name, value)
+			continue
+		}
+		seen |= 1 << k
+		values[k] = value
+	}
+	if seen == 0 {
+		return false
+	}
+
+	p.Format = shown(seen)
+	if h := values[keyH]; h != p.Format && h != "" {
+		if h == T1V3 || h == T1V4 || h == T1V5 {
+			p.Format = max(p.Format, h)
+		}
+		if h != p.Format {
+			p.Declared = h
+		}
+	}
+	p.Line, p.Number = values[keyCh], values[keyPh]
+	p.ID, p.SN = orAbsent(values[keyID]), orAbsent(values[keySn])
+	p.Agent, p.From, p.Member = values[keyOp], orAbsent(values[keySo]), values[keyMb]
+	p.Keys = orAbsent(values[keyDm])
+	if p.Data = orAbsent(values[keyDa]); p.Data != "" {
+		d.splitData(p.Data)
+	}
+	if ty := values[keyTy]; ty != "" {
+		if p.Mode = parseMode(ty); p.Mode == 0 {
+			d.addExtra("ty", ty)
+		}
+	}
+	if tm := values[keyTm]; tm != "" {
+		if clock, ok := parseClock(tm); ok {
+			p.StartedAt = d.startedAt(clock, p.ID, p.Line)
+		} else {
+			d.addExtra("tm", tm)
+		}
+	}
+	return true
+}
+
+// shown returns the oldest format that has all the keys that were seen.
+func shown(seen uint16) string {
+	switch {
+	case seen&(1<<keyDa|1<<keyMb) != 0:
+		return T1V5
+	case seen&(1<<keyTy|1<<keySo) != 0:
+		return T1V4
+	case seen&(1<<keyOp|1<<keySn) != 0:
+		return T1V3
+	}
+	return T1V2
+}
+
+// parseMode reads 1 to 999; anything else gives 0.
+func parseMode(s string) int {
+	if len(s) > 3 {
+		return 0
+	}
+	n := 0
+	for i := range len(s) {
+		c := s[i] - '0'
+		if c > 9 {
+			return 0
+		}
+		n = n*10 + int(c)
+	}
+	return n
+}

@@ -1,0 +1,131 @@
+package source
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Agent is one entry of a roster.
+type Agent struct {
+	// ID is the operator number (工号), such as 801.
+	ID string
+	// Channel is the channel of the agent's extension, -1 where the server is to
+	// find it by the agent's number (manual, chapter 5, LClientStart).
+	Channel string
+}
+
+// FindChannel asks the server to find the agent's channel by itself.
+const FindChannel = "-1"
+
+// Limits of a roster: what one process can hold by far, so that a slip of the
+// finger such as 1-10000000 is an error and not an outage.
+const (
+	maxAgents   = 100_000
+	maxAgentLen = 32
+)
+
+// Roster is the list of agents whose sessions a source holds.
+type Roster []Agent
+
+// ParseRoster reads the agents key of the configuration: a list of numbers ("801"
+// or 801), ranges ("810-829", both ends included, leading zeros kept) and
+// mappings ({id: "901", channel: "12"}). The error names the entry that is wrong.
+func ParseRoster(entries []any) (Roster, error) {
+	var roster Roster
+	first := map[string]int{}
+	for i, entry := range entries {
+		agents, err := parseEntry(entry)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: %w", i+1, err)
+		}
+		for _, a := range agents {
+			if at, ok := first[a.ID]; ok {
+				return nil, fmt.Errorf("entry %d: agent %s is in the list already, by entry %d", i+1, a.ID, at)
+			}
+			first[a.ID] = i + 1
+		}
+		if roster = append(roster, agents...); len(roster) > maxAgents {
+			return nil, fmt.Errorf("entry %d: more than %d agents", i+1, maxAgents)
+		}
+	}
+	return roster, nil
+}
+
+const entryForms = `expected an agent such as "801", a range such as "810-829", or {id: "901", channel: "12"}`
+
+func parseEntry(entry any) (Roster, error) {
+	switch e := entry.(type) {
+	case string:
+		return parseRange(strings.TrimSpace(e))
+	case int:
+		return parseRange(strconv.Itoa(e))
+	case map[string]any:
+		return parseMapping(e)
+	default:
+		return nil, fmt.Errorf("%v: %s", entry, entryForms)
+	}
+}
+
+func parseMapping(entry map[string]any) (Roster, error) {
+	a := Agent{Channel: FindChannel}
+	for name, value := range entry {
+		var text string
+		switch v := value.(type) {
+		case string:
+			text = v
+		case int:
+			text = strconv.Itoa(v)
+		default:
+			return nil, fmt.Errorf("%s is %v: expected text", name, value)
+		}
+		switch name {
+		case "id":
+			a.ID = text
+		case "channel":
+			a.Channel = text
+		default:
+			return nil, fmt.Errorf("unknown key %q: %s", name, entryForms)
+		}
+	}
+	if a.Channel == "" {
+		return nil, fmt.Errorf("agent %q: channel is empty: leave it out, or give a channel such as \"12\"", a.ID)
+	}
+	return Roster{a}, checkAgent(a)
+}
+
+func parseRange(text string) (Roster, error) {
+	from, to, isRange := strings.Cut(text, "-")
+	if !isRange || !allDigits(from) || !allDigits(to) {
+		a := Agent{ID: text, Channel: FindChannel}
+		return Roster{a}, checkAgent(a)
+	}
+	low, errLow := strconv.Atoi(from)
+	high, errHigh := strconv.Atoi(to)
+	if errLow != nil || errHigh != nil || low > high {
+		return nil, fmt.Errorf("range %q: expected the lower number first, such as \"810-829\"", text)
+	}
+	if high-low >= maxAgents {
+		return nil, fmt.Errorf("range %q: more than %d agents", text, maxAgents)
+	}
+	roster := make(Roster, 0, high-low+1)
+	for n := low; n <= high; n++ {
+		roster = append(roster, Agent{ID: fmt.Sprintf("%0*d", len(from), n), Channel: FindChannel})
+	}
+	return roster, nil
+}
+
+func checkAgent(a Agent) error {
+	if a.ID == "" {
+		return fmt.Errorf("an agent without a number: %s", entryForms)
+	}
+	if len(a.ID) > maxAgentLen || len(a.Channel) > maxAgentLen {
+		return fmt.Errorf("agent %q: longer than %d bytes", a.ID, maxAgentLen)
+	}
+	for _, s := range []string{a.ID, a.Channel} {
+		if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == ',' || r == ';' || r == '=' }); i >= 0 {
+			return fmt.Errorf("agent %q: %q cannot be part of a number or channel", s, s[i])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+	"golang.org/x/time/rate"
+
+	"github.com/callpop/connector/source"
+)
+
+// Options are the parts of the daemon that a source works with.
+type Options struct {
+	Intake *source.Intake
+	// DialRate paces the dials to the server's address; the sources on one address
+	// share it. nil makes one from the configuration.
+	DialRate *rate.Limiter
+	// DownSince is when the connector last held sessions, before it started; zero
+	// where that is not known.
+	DownSince time.Time
+	Logger    *slog.Logger
+	Meter     metric.Meter
+}
+
+// Source holds the sessions of a roster; a [source.Source].
+type Source struct {
+	config Config
+	fleet  *source.Fleet
+}
+
+// New makes a Source of a valid Config. No connection is made until Run is called.
+func New(c Config, o Options) (*Source, error) {
+	registration, err := c.registration()
+	if err != nil {
+		return nil, err
+	}
+	decoding, err := c.decoding()
+	if err != nil {
+		return nil, err
+	}
+	if o.DialRate == nil {
+		o.DialRate = source.NewDialRate(c.DialRate)
+	}
+	if o.Meter == nil {
+		o.Meter = noop.Meter{}
+	}
+	counters, err := newCounters(o.Meter, &c)
+	if err != nil {
+		return nil, err
+	}
+	shared := &sessions{
+		address:      c.Address,
+		dialer:       net.Dialer{KeepAliveConfig: keepAlive, Control: setUserTimeout},
+		registration: registration,
+		expiry:       NewExpiry(c.ExpireAfter),
+		intake:       o.Intake,
+		counters:     counters,
+	}
+	origins := make([]*source.Origin, len(c.Agents))
+	for i, agent := range c.Agents {
+		origins[i] = &source.Origin{
+			Type: c.Type, Name: c.Name, Server: c.Server,
+			Agent: agent.ID, Channel: agent.Channel, Decoding: decoding,
+		}
+	}
+	fleet, err := source.NewFleet(source.FleetOptions{
+		Origins: origins, Attempt: shared.attempt, Report: o.Intake.Session,
+		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, DownSince: o.DownSince,
+		Logger: o.Logger.With("source", c.Name), Meter: o.Meter,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Source{config: c, fleet: fleet}, nil
+}
+
+// Run keeps the sessions up until ctx is done, then closes them.
+func (s *Source) Run(ctx context.Context) error {
+	s.fleet.Run(ctx)
+	return nil
+}
+
+// Status counts the sessions.
+func (s *Source) Status() source.Status {
+	return source.Status{
+		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
+		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(),
+	}
+}
+
+// keepAlive finds a peer that vanished while the line was quiet; the user time-out
+// below finds one that vanished while it owed an acknowledgement. Neither finds
+// both. A server that is alive but says nothing is the read deadline's business.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// userTimeout is how long sent data may stay unacknowledged.
+const userTimeout = 30 * time.Second
+
+// counters of what all sessions of one source see.
+type counters struct {
+	beats, empties metric.Int64Counter
+	labels         metric.MeasurementOption
+}
+
+func newCounters(meter metric.Meter, c *Config) (*counters, error) {
+	var errs [2]error
+	n := &counters{labels: metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("server", c.Server), attribute.String("source", c.Name)))}
+	n.beats, errs[0] = meter.Int64Counter("callpop.session.heartbeats",
+		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"))
+	n.empties, errs[1] = meter.Int64Counter("callpop.session.empty_pops",
+		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"))
+	return n, errors.Join(errs[:]...)
+}
+
+func (n *counters) beat()  { n.beats.Add(context.Background(), 1, n.labels) }
+func (n *counters) empty() { n.empties.Add(context.Background(), 1, n.labels) }
