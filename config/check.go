@@ -91,7 +91,7 @@ func componentKeys(c Component) []string {
 // checkNames refuses two sources, or two sinks, of one name: metrics, and a sink's
 // place in the spool, go by it.
 func (c *Config) checkNames(m *mistakes) {
-	unique := func(list, what string, names []string) {
+	unique := func(list string, names []string) {
 		first := map[string]int{}
 		for i, name := range names {
 			at, taken := first[name]
@@ -111,8 +111,8 @@ func (c *Config) checkNames(m *mistakes) {
 	for _, s := range c.Sinks {
 		sinks = append(sinks, s.Name)
 	}
-	unique("sources", "source", sources)
-	unique("sinks", "sink", sinks)
+	unique("sources", sources)
+	unique("sinks", sinks)
 }
 
 // upstream is the LQ server that a source connects to.

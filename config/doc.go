@@ -16,8 +16,9 @@
 //
 // ${NAME} within a text stands for a variable of the environment, which must be
 // set; what it brings is taken as it is, never read as YAML or expanded again.
-// Where a number, a size or true and false are expected, it may stand for those.
-// $${ is a literal ${.
+// Where a number, a size or true and false are expected, it may stand for those,
+// and where a list of texts is, for the whole list with commas between. $${ is a
+// literal ${.
 //
 // Every secret has a second key, its own with _file behind it (password and
 // password_file): the path of a file that holds the secret. Line ends at the end
@@ -27,8 +28,7 @@
 //
 // CONNECTOR_SPOOL__MAX_AGE sets spool.max_age: two underscores part the key's
 // names. The entries of sources and sinks are set in the file alone, where ${NAME}
-// takes what differs between installations from the environment; other lists are
-// written with commas and replaced as a whole.
+// takes what differs between installations from the environment.
 //
 // A variable that starts with CONNECTOR_ and sets nothing is a mistake, since a
 // slip of the finger would leave the default in force unseen. Excepted are those

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/callpop/connector/internal/spool"
+	"github.com/callpop/connector/sink/kafkasink"
 )
 
 func TestAnUnknownVariableIsAMistakeThatDoesNotShowItsValue(t *testing.T) {
@@ -92,5 +94,17 @@ func TestWhatVariablesBringIsBounded(t *testing.T) {
 	_, err := loadText(text, "A="+strings.Repeat("x", 100<<10))
 	if want := "connector.yaml:7: more than 4MiB of variables: expected a configuration"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestAVariableMayBringAWholeList(t *testing.T) {
+	c := mustLoad(t, with("sinks:\n  - {name: lake, type: kafka, brokers: '${BROKERS}'}\n"), "BROKERS=a:1, b:2,")
+	if kafka, ok := c.Sinks[0].Config.(*kafkasink.Config); !ok || !slices.Equal(kafka.Brokers, []string{"a:1", "b:2"}) {
+		t.Errorf("got\n%v", c)
+	}
+	// One that is part of an entry brings one entry.
+	c = mustLoad(t, with("sinks:\n  - {name: lake, type: kafka, brokers: ['${HOST}:1']}\n"), "HOST=a")
+	if kafka, ok := c.Sinks[0].Config.(*kafkasink.Config); !ok || !slices.Equal(kafka.Brokers, []string{"a:1"}) {
+		t.Errorf("got\n%v", c)
 	}
 }

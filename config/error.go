@@ -62,7 +62,11 @@ func (e Errors) Error() string {
 	var text strings.Builder
 	for i, mistake := range e {
 		if i == maxErrors {
-			fmt.Fprintf(&text, "\nand %d more", len(e)-i)
+			more := "and"
+			if len(e) >= maxKept {
+				more = "and at least"
+			}
+			fmt.Fprintf(&text, "\n%s %d more", more, len(e)-i)
 			break
 		}
 		if i > 0 {
@@ -153,7 +157,6 @@ func (m *mistakes) said(p *path, err error, keys []string) {
 	if err == nil {
 		return
 	}
-	//nolint:errorlint // the join itself, not one within
 	if joined, ok := err.(interface{ Unwrap() []error }); ok && errors.Join(joined.Unwrap()...).Error() == err.Error() {
 		for _, e := range joined.Unwrap() {
 			m.said(p, e, keys)

@@ -98,13 +98,6 @@ func (l *loader) flags(flags *pflag.FlagSet, keys map[string]string) koanf.Provi
 			return "", nil
 		}
 		l.settings[key] = "--" + f.Name
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			var entries []any
-			for _, entry := range list.GetSlice() {
-				entries = append(entries, given{Text: entry, Shown: quote(entry)})
-			}
-			return key, entries
-		}
 		return key, given{Text: f.Value.String(), Shown: quote(f.Value.String())}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,14 +215,14 @@ func TestAllMistakesAreReportedInTheOrderOfTheFile(t *testing.T) {
 	_, err := loadText(`sources:
   - name: hq
     type: session
-    adress: 10.0.0.5:7628
+    addrss: 10.0.0.5:7628
     expire_after: 5
 spool:
   sync: never
   dirr: x
 log: {level: loud}
 `, "CONNECTOR_SPOOL__MAX_AGE=3")
-	const want = `connector.yaml:4: sources[0].adress is not a known key: did you mean address?
+	const want = `connector.yaml:4: sources[0].addrss is not a known key: did you mean address?
 connector.yaml:5: sources[0].expire_after is 5: expected a duration with a unit, such as 5s
 connector.yaml:7: spool.sync is "never": expected "always" or a duration with a unit, such as 100ms
 connector.yaml:8: spool.dirr is not a known key: did you mean dir?
@@ -250,7 +251,7 @@ func TestTheListOfMistakesIsBounded(t *testing.T) {
 		t.Fatal("loaded")
 	}
 	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != maxErrors+1 || !strings.HasPrefix(lines[maxErrors], "and ") {
+	if len(lines) != maxErrors+1 || lines[maxErrors] != "and at least 480 more" {
 		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }
@@ -263,4 +264,53 @@ func TestAMissingRegistrationSaysHowToGetIt(t *testing.T) {
 	if want := "connector.yaml:2: sources[0]." + session.ErrNoRegistration.Error(); err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
+}
+
+func TestAMistakeInAFlagNamesTheFlag(t *testing.T) {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	flags.String("log-level", "info", "")
+	flags.String("stop-within", "20s", "")
+	if err := flags.Parse([]string{"--log-level=loud", "--stop-within=5"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := load(Input{
+		File: "connector.yaml", Flags: flags,
+		FlagKeys: map[string]string{"log-level": "log.level", "stop-within": "shutdown_timeout"},
+	}, []byte(minimal))
+	const want = `--stop-within: shutdown_timeout is "5": expected a duration with a unit, such as 5s
+--log-level: log.level is "loud": expected debug, info, warn or error`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestAConfigurationMadeByHandIsCheckedToo(t *testing.T) {
+	c := Default()
+	if err := c.Validate(); err == nil || err.Error() != "sources is empty: expected at least one source" {
+		t.Errorf("without a source: %v", err)
+	}
+	s := session.DefaultConfig()
+	s.Name, s.Server, s.Address, s.Registration = "hq", "hq", "h:1", "{{.Agent}}"
+	c.Sources = []Source{{Name: s.Name, Type: s.Type, Config: &s}, {Name: "empty"}}
+	c.Spool.Dir = ""
+	const want = `sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"]
+sources[1].type is missing: expected a source
+spool.dir is "": expected a directory`
+	if err := c.Validate(); err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestLoadsDoNotShareAnything(t *testing.T) {
+	var loads sync.WaitGroup
+	for i := range 8 {
+		loads.Go(func() {
+			want := time.Duration(i+1) * time.Second
+			c, err := loadText(designed, "CONNECTOR_SHUTDOWN_TIMEOUT="+want.String())
+			if err != nil || c.ShutdownTimeout != want {
+				t.Errorf("got %v, %v, want %v", c, err, want)
+			}
+		})
+	}
+	loads.Wait()
 }

@@ -52,6 +52,7 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 		{"a key in the wrong case", with("sinks:\n  - {name: n, type: nats, Url: nats://h}\n"), `connector.yaml:8: sinks[0].Url is not a known key: did you mean url?`},
 		{"a key in camel case", with("spool: {maxAge: 1h}\n"), `connector.yaml:7: spool.maxAge is not a known key: did you mean max_age?`},
 		{"a path for a key", with("spool.sync: 1s\n"), `connector.yaml:7: "spool.sync" is not a known key: expected one of embedded, http, log, shutdown_timeout, sinks, source, sources, spool`},
+		{"nothing for a key", with("spool: {\"\": 1}\n"), `connector.yaml:7: spool."" is not a known key: expected one of dir, max_age, max_bytes, min_free, sync`},
 		{"a number for a key", with("5: 5\n"), `connector.yaml:7: 5 is not a known key: expected one of embedded, http, log, shutdown_timeout, sinks, source, sources, spool`},
 		{"a key of another kind of sink", with("sinks:\n  - {name: n, type: kafka, brokers: [h:1], max_in_flight: 5}\n"), `connector.yaml:8: sinks[0].max_in_flight is not a known key: expected one of acks, balancer, batch_bytes, batch_records, brokers, client_id, compression, create_topics, dead_letter_topic, name, publish_timeout, sasl, session_topic, start, tls, topic, type`},
 
@@ -119,6 +120,13 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 		{"a variable that is not set", with("spool: {dir: './${NOPE}'}\n"), `connector.yaml:7: spool.dir: the variable NOPE is not set in the environment`},
 		{"a variable without its end", with("spool: {dir: '${NOPE'}\n"), `connector.yaml:7: spool.dir: ${ begins a variable: expected ${NAME}, or $${ for the characters themselves`},
 		{"a variable with an odd name", with("spool: {dir: '${NO-PE}'}\n"), `connector.yaml:7: spool.dir: ${ begins a variable: expected ${NAME}, or $${ for the characters themselves`},
+
+		{"a value that is long", with("spool: {max_age: '" + strings.Repeat("号", 100) + "'}\n"), `connector.yaml:7: spool.max_age is "` + strings.Repeat("号", 26) + `"…: expected a duration with a unit, such as 5s`},
+		{"a number that is long", with("spool: {max_age: " + strings.Repeat("1", 100) + "}\n"), `connector.yaml:7: spool.max_age is "` + strings.Repeat("1", 80) + `"…: expected a duration with a unit, such as 5s`},
+		{"a key that is long", with(strings.Repeat("k", 100) + ": 1\n"), `connector.yaml:7: "` + strings.Repeat("k", 64) + `"… is not a known key: expected one of embedded, http, log, shutdown_timeout, sinks, source, sources, spool`},
+		{"control characters in a key and a value", with("spool: {\"a\\e[2J\\n\": 1, max_age: \"\\e\\n\\u202e\", max_bytes: \"\\x01\\n\"}\n"), `connector.yaml:7: spool.max_age is "\x1b\n\u202e": expected a duration with a unit, such as 5s` + "\n" +
+			`connector.yaml:7: spool.max_bytes is "\x01\n": not a size in bytes, such as 256MiB or 4GiB` + "\n" +
+			`connector.yaml:7: spool."a\x1b[2J\n" is not a known key: expected one of dir, max_age, max_bytes, min_free, sync`},
 
 		{"more than 4 MiB", minimal + strings.Repeat("#\n", maxFile/2), `connector.yaml: larger than 4MiB: expected a configuration`},
 		{"more sinks than a machine can serve", with("sinks: [" + strings.Repeat("{},", 1001) + "]\n"), `connector.yaml:7: sinks is a list of 1001: expected at most 1000 entries`},

@@ -6,18 +6,19 @@ import (
 	"strings"
 )
 
-// path is the place of a value: a key of the mapping at up, or, where key is
-// empty, an entry of the list there. nil is the whole configuration.
+// path is the place of a value: a key of the mapping at up, where index is
+// negative, or else an entry of the list there. nil is the whole configuration.
 type path struct {
 	up    *path
 	key   string
 	index int
 }
 
-func (p *path) at(key string) *path { return &path{up: p, key: key} }
+func (p *path) at(key string) *path { return &path{up: p, key: key, index: -1} }
 func (p *path) entry(i int) *path   { return &path{up: p, index: i} }
-func (p *path) isEntry() bool       { return p.key == "" }
-func (p *path) within(q *path) bool { return q == nil || under(p.String(), q.String()) }
+func (p *path) isEntry() bool       { return p.index >= 0 }
+
+// under says whether key is section or below it.
 func under(key, section string) bool {
 	return key == section || strings.HasPrefix(key, section+".") || strings.HasPrefix(key, section+"[")
 }
@@ -41,6 +42,9 @@ func printable(key string) string {
 	const longest = 64
 	if len(key) > longest {
 		return strconv.QuoteToASCII(key[:longest]) + "…"
+	}
+	if key == "" {
+		return `""`
 	}
 	for _, r := range key {
 		if r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') {

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -17,10 +18,17 @@ import (
 	"github.com/callpop/connector/schema"
 )
 
-// Attempt runs one session for the origin's agent: dial, register, read until it
-// breaks. It calls heard at the first byte from the server and returns why the
-// session ended, an [Ended] wherever it can; it never returns nil.
-type Attempt func(ctx context.Context, o *Origin, heard func()) error
+// Connect opens one session for the origin's agent: dial and register. Its error,
+// and that of the Session, say why there is none, as an [Ended] wherever they can.
+type Connect func(ctx context.Context, o *Origin) (Session, error)
+
+// Session is one that was opened.
+type Session interface {
+	// Read takes what the server sends until the session breaks, and says why; it
+	// never returns nil. It calls heard at the first byte. When ctx is done it
+	// closes the session.
+	Read(ctx context.Context, heard func()) error
+}
 
 // Ended is how a session ended.
 type Ended struct {
@@ -40,7 +48,7 @@ func (e *Ended) Unwrap() error { return e.Err }
 type FleetOptions struct {
 	// Origins has one entry for each agent.
 	Origins []*Origin
-	Attempt Attempt
+	Connect Connect
 	// Report takes every change between up and down. It must not block.
 	Report func(*Origin, SessionChange)
 	// ReconnectInterval bounds the pause before another attempt.
@@ -63,12 +71,22 @@ func NewDialRate(perSecond int) *rate.Limiter {
 }
 
 // Fleet keeps one session up for each agent. Its loop owns dialling, back-off,
-// pacing, reports and metrics; an [Attempt] only tries once.
+// pacing, reports and metrics; [Connect] and [Session] only try once.
 type Fleet struct {
-	o     FleetOptions
-	up    atomic.Int64
-	dials metric.Int64Counter
-	ends  metric.Int64Counter
+	o      FleetOptions
+	agents sync.WaitGroup
+	up     atomic.Int64
+	dials  metric.Int64Counter
+	ends   metric.Int64Counter
+
+	mu sync.Mutex // guards what follows
+	// due are the agents to dial for, in order; waiting are those whose turn has
+	// not come.
+	due     []*member
+	waiting map[*member]*time.Timer
+	over    bool
+	// wake holds a token when due may have grown.
+	wake chan struct{}
 }
 
 // NewFleet makes a Fleet. No connection is made until Run is called.
@@ -76,7 +94,7 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Meter == nil {
 		o.Meter = noop.Meter{}
 	}
-	f := &Fleet{o: o}
+	f := &Fleet{o: o, waiting: map[*member]*time.Timer{}, wake: make(chan struct{}, 1)}
 	var errs [2]error
 	f.dials, errs[0] = o.Meter.Int64Counter("callpop.session.dials",
 		metric.WithDescription("Attempts to open a session."), metric.WithUnit("{attempt}"))
@@ -98,14 +116,21 @@ func (f *Fleet) Run(ctx context.Context) {
 	if since.IsZero() {
 		since = time.Now()
 	}
-	var keepers sync.WaitGroup
 	for _, o := range f.o.Origins {
-		keepers.Go(func() { f.keep(ctx, &member{origin: o, downSince: since}) })
+		m := &member{origin: o, downSince: since}
+		f.agents.Add(1)
+		f.report(m, SessionChange{State: schema.Connecting, At: time.Now()})
+		f.due = append(f.due, m)
 	}
-	keepers.Wait()
+	for m := range f.dispatch(ctx) {
+		go f.open(ctx, m)
+	}
+	f.giveUp()
+	f.agents.Wait()
 }
 
-// member is one agent's session between attempts. Only its keeper touches it.
+// member is one agent. Only one goroutine at a time has to do with it: who opens
+// or holds its session, or who takes it from the waiting ones.
 type member struct {
 	origin *Origin
 	// state is the last one reported.
@@ -117,33 +142,112 @@ type member struct {
 	upAt     time.Time
 }
 
-// keep holds one agent's session up until ctx is done.
-func (f *Fleet) keep(ctx context.Context, m *member) {
-	f.report(m, SessionChange{State: schema.Connecting, At: time.Now()})
-	for f.pause(ctx, m) {
-		f.dials.Add(ctx, 1, f.labels(m.origin))
-		err := f.o.Attempt(ctx, m.origin, func() { f.heard(m) })
-		f.ended(ctx, m, err)
-	}
-	f.report(m, SessionChange{State: schema.Closed, At: time.Now(), Cause: "the connector stops"})
-}
-
-// pause waits before the next attempt: full jitter below a bound that doubles up
-// to the reconnect interval and stays there, so that no two agents fall into
-// step; then for the server's dial rate. False means that ctx is done.
-func (f *Fleet) pause(ctx context.Context, m *member) bool {
-	if m.failures > 0 {
-		bound := min(f.o.ReconnectInterval, time.Second<<min(m.failures-1, 16))
-		if bound > 0 {
-			timer := time.NewTimer(rand.N(bound))
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
+// dispatch gives the agents whose turn it is to dial, at the server's dial rate,
+// until ctx is done.
+func (f *Fleet) dispatch(ctx context.Context) iter.Seq[*member] {
+	return func(yield func(*member) bool) {
+		for {
+			f.mu.Lock()
+			var m *member
+			if len(f.due) > 0 {
+				m = f.due[0]
+			}
+			f.mu.Unlock()
+			if m == nil {
+				select {
+				case <-f.wake:
+					continue
+				case <-ctx.Done():
+					return
+				}
+			}
+			if f.o.DialRate.Wait(ctx) != nil || ctx.Err() != nil {
+				return
+			}
+			f.mu.Lock()
+			f.due = f.due[1:]
+			f.mu.Unlock()
+			if !yield(m) {
+				return
 			}
 		}
 	}
-	return f.o.DialRate.Wait(ctx) == nil && ctx.Err() == nil
+}
+
+// await lets an agent wait before its next attempt: full jitter below a bound that
+// doubles up to the reconnect interval and stays there, so that no two agents fall
+// into step. An agent that waits is a timer and no goroutine.
+func (f *Fleet) await(m *member) {
+	bound := max(1, min(f.o.ReconnectInterval, time.Second<<min(m.failures-1, 16)))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over {
+		f.close(m)
+		return
+	}
+	f.waiting[m] = time.AfterFunc(rand.N(bound), func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.over {
+			return // giveUp has closed it
+		}
+		delete(f.waiting, m)
+		f.due = append(f.due, m)
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// giveUp closes the agents that wait, and all that would begin to.
+func (f *Fleet) giveUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+	for m, timer := range f.waiting {
+		timer.Stop()
+		f.close(m)
+	}
+	for _, m := range f.due {
+		f.close(m)
+	}
+	f.waiting, f.due = nil, nil
+}
+
+func (f *Fleet) close(m *member) {
+	f.report(m, SessionChange{State: schema.Closed, At: time.Now(), Cause: "the connector stops"})
+	f.agents.Done()
+}
+
+// open makes one attempt.
+//
+// Opening and holding are done on goroutines of their own, because a stack that
+// has grown stays grown for as long as its goroutine waits: what needs depth, such
+// as dialling and logging, is over when the session waits for its next byte, as
+// ten thousand of them do nearly all the time.
+func (f *Fleet) open(ctx context.Context, m *member) {
+	session, err := f.o.Connect(ctx, m.origin)
+	if err != nil {
+		f.ended(ctx, m, err)
+		f.await(m)
+		return
+	}
+	go f.hold(ctx, m, session)
+}
+
+// hold reads until the session breaks.
+func (f *Fleet) hold(ctx context.Context, m *member, s Session) {
+	err := s.Read(ctx, func() {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.heard(m)
+		}()
+		<-done
+	})
+	f.ended(ctx, m, err)
+	f.await(m)
 }
 
 // heard notes the first byte over a new session.
@@ -161,6 +265,7 @@ func (f *Fleet) heard(m *member) {
 // ended notes why an attempt or a session ended.
 func (f *Fleet) ended(ctx context.Context, m *member, err error) {
 	now := time.Now()
+	f.dials.Add(ctx, 1, f.labels(m.origin))
 	end := &Ended{State: schema.Failed, Reason: "other", Err: err}
 	errors.As(err, &end)
 	f.ends.Add(ctx, 1, f.labels(m.origin), metric.WithAttributes(attribute.String("reason", end.Reason)))
@@ -176,7 +281,7 @@ func (f *Fleet) ended(ctx context.Context, m *member, err error) {
 	}
 	m.failures++
 	if ctx.Err() != nil {
-		return // keep reports that it is closed
+		return // it is reported as closed
 	}
 	if wasUp || m.state == schema.Connecting {
 		f.report(m, SessionChange{State: end.State, At: now, Cause: end.Err.Error()})

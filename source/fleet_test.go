@@ -53,6 +53,20 @@ func origins(n int) []*Origin {
 	return all
 }
 
+// attempt is a whole session as one function, for tests.
+type attempt func(ctx context.Context, o *Origin, heard func()) error
+
+type attempted struct {
+	attempt
+	origin *Origin
+}
+
+func (a attempted) Read(ctx context.Context, heard func()) error {
+	return a.attempt(ctx, a.origin, heard)
+}
+
+func (a attempt) connect(_ context.Context, o *Origin) (Session, error) { return attempted{a, o}, nil }
+
 func newFleet(t *testing.T, o FleetOptions) *Fleet {
 	t.Helper()
 	if o.DialRate == nil {
@@ -75,12 +89,12 @@ func TestAFleetReportsEachChangeOnceAndItsGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h history
 		start := time.Now()
-		attempt := 0
+		tries := 0
 		f := newFleet(t, FleetOptions{
 			Origins: origins(1), Report: h.report, DownSince: start.Add(-time.Minute),
-			Attempt: func(ctx context.Context, _ *Origin, heard func()) error {
-				attempt++
-				switch attempt {
+			Connect: attempt(func(ctx context.Context, _ *Origin, heard func()) error {
+				tries++
+				switch tries {
 				case 1, 2, 3, 5, 6:
 					return errRefused
 				case 4: // up for an hour, heard for the last time ten seconds before its end
@@ -92,7 +106,7 @@ func TestAFleetReportsEachChangeOnceAndItsGap(t *testing.T) {
 					<-ctx.Done()
 					return ctx.Err()
 				}
-			},
+			}).connect,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -126,12 +140,12 @@ func TestPausesGrowToTheReconnectIntervalAndNeverFallIntoStep(t *testing.T) {
 		tries := map[string][]time.Time{}
 		f := newFleet(t, FleetOptions{
 			Origins: origins(200), Report: (&history{}).report, DialRate: NewDialRate(10_000),
-			Attempt: func(_ context.Context, o *Origin, _ func()) error {
+			Connect: attempt(func(_ context.Context, o *Origin, _ func()) error {
 				mu.Lock()
 				defer mu.Unlock()
 				tries[o.Agent] = append(tries[o.Agent], time.Now())
 				return errRefused
-			},
+			}).connect,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
@@ -171,14 +185,14 @@ func TestDialRateIsNeverExceeded(t *testing.T) {
 		var dials []time.Time
 		f := newFleet(t, FleetOptions{
 			Origins: origins(2000), Report: (&history{}).report, DialRate: NewDialRate(50),
-			Attempt: func(ctx context.Context, _ *Origin, heard func()) error {
+			Connect: attempt(func(ctx context.Context, _ *Origin, heard func()) error {
 				mu.Lock()
 				dials = append(dials, time.Now())
 				mu.Unlock()
 				heard()
 				<-ctx.Done()
 				return ctx.Err()
-			},
+			}).connect,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -202,11 +216,11 @@ func TestAServerThatHangsUpAtOnceIsNotHammered(t *testing.T) {
 		tries := 0
 		f := newFleet(t, FleetOptions{
 			Origins: origins(1), Report: (&history{}).report,
-			Attempt: func(_ context.Context, _ *Origin, heard func()) error {
+			Connect: attempt(func(_ context.Context, _ *Origin, heard func()) error {
 				tries++
 				heard()
 				return &Ended{State: schema.Reconnecting, LastHeard: time.Now(), Err: errors.New("closed by the server")}
-			},
+			}).connect,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()

@@ -99,3 +99,22 @@ func TestShortGBKTextIsTakenForGBK(t *testing.T) {
 		}
 	}
 }
+
+func TestBytesThatAreNoPopBecomeText(t *testing.T) {
+	for _, tt := range []struct {
+		name, raw string
+		charset   Charset
+		text      string
+		lossy     bool
+	}{
+		{"nothing", "", Auto, "", false},
+		{"UTF-8", "南京?", Auto, "南京?", false},
+		{"GB18030", gbk(t, "南京?"), Auto, "南京?", false},
+		{"GB18030 where UTF-8 is set", "\xc4", UTF8, "\uFFFD", true},
+		{"longer than any pop", strings.Repeat("南", 400), Auto, strings.Repeat("南", 400), false},
+	} {
+		if text, lossy := Text([]byte(tt.raw), tt.charset); text != tt.text || lossy != tt.lossy {
+			t.Errorf("%s: got %q, %v, want %q, %v", tt.name, text, lossy, tt.text, tt.lossy)
+		}
+	}
+}

@@ -71,10 +71,6 @@ func cutPair(part string) (name, value string, ok bool) {
 	if len(part) > 3 && part[2] == '=' && part[0] > '=' && part[1] > '=' && part[3] > ' ' && part[len(part)-1] > ' ' {
 		return part[:2], part[3:], true
 	}
-	return cutOddPair(part)
-}
-
-func cutOddPair(part string) (name, value string, ok bool) {
 	if i := strings.IndexByte(part, '='); i > 0 {
 		if name = trim(part[:i]); name != "" {
 			return name, trim(part[i+1:]), true

@@ -31,9 +31,9 @@ func TestClockReadingsBecomeTheTimesThatTimeDateMakes(t *testing.T) {
 					t.Fatalf("%v: clock: got %d, want %d", u, got, want)
 				}
 			}
-			// Every quarter of an hour of years with changes, in order, so that the
+			// Every half an hour of years with changes, in order, so that the
 			// remembered offset is met at each of them; then here and there.
-			for clock := time.Date(2007, 1, 1, 0, 0, 0, 0, time.UTC).Unix(); clock < time.Date(2012, 3, 1, 0, 0, 0, 0, time.UTC).Unix(); clock += 900 {
+			for clock := time.Date(2007, 1, 1, 0, 0, 0, 0, time.UTC).Unix(); clock < time.Date(2012, 3, 1, 0, 0, 0, 0, time.UTC).Unix(); clock += 1800 {
 				compare(clock)
 			}
 			for range 5000 {
@@ -81,7 +81,7 @@ func TestClockDigits(t *testing.T) {
 func TestMilliseconds(t *testing.T) {
 	for s, want := range map[string]int64{
 		"1": 1, "564646465266": 564646465266, "7258118399999": 7258118399999, "0000000000001": 1,
-		"0": 0, "": 0, "7258118400000": 0, "99999999999999999999999999": 0, "-5": 0, "1.5": 0, "12a": 0, " 1": 0,
+		"0": 0, "": 0, "7258118400000": 0, "99999999999999999999999999": 0, "-5": 0, "1.5": 0, "12a": 0, "1\t": 0,
 	} {
 		got, ok := parseMillis(s)
 		if ok != (want > 0) || ok && got != want {

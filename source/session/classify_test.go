@@ -19,7 +19,9 @@ func TestEveryWayASocketDiesIsClassified(t *testing.T) {
 	up := phase{heard: time.Now(), expiry: 30 * time.Second}
 	cut := phase{heard: time.Now(), pending: 12, expiry: 30 * time.Second}
 	silent := phase{expiry: 30 * time.Second}
-	op := func(err error) error { return &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)} }
+	op := func(err error) error {
+		return &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
+	}
 	for _, c := range []struct {
 		name   string
 		err    error

@@ -3,7 +3,7 @@ package session
 import (
 	"context"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/callpop/connector/schema"
@@ -25,42 +25,51 @@ type sessions struct {
 	expiry       *Expiry
 	intake       taker
 	counters     *counters
+	start        time.Time
+
+	mu   sync.Mutex // guards live
+	live map[*reader]struct{}
 }
 
-// dialTimeout bounds the connecting alone; a server that is slower than this to
-// accept will not be quick enough to pop.
-const dialTimeout = 10 * time.Second
+// connectTimeout bounds connecting and registering; a server that is slower than
+// this to accept will not be quick enough to pop.
+const connectTimeout = 10 * time.Second
 
-// writeTimeout bounds the answer to a heartbeat. Seven bytes fit any socket's
-// buffer, unless the peer has not read for minutes.
-const writeTimeout = 10 * time.Second
-
-// attempt is one session from dial to end; a [source.Attempt].
-func (s *sessions) attempt(ctx context.Context, o *source.Origin, heard func()) error {
-	dialled, cancel := context.WithTimeout(ctx, dialTimeout)
-	conn, err := s.dialer.DialContext(dialled, "tcp", s.address)
-	cancel()
+// connect dials and registers; a [source.Connect].
+func (s *sessions) connect(ctx context.Context, o *source.Origin) (source.Session, error) {
+	timed, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := s.dialer.DialContext(timed, "tcp", s.address)
 	if err != nil {
-		return classify(err, phase{})
+		return nil, classify(cause(ctx, err), phase{})
 	}
-	stop := context.AfterFunc(ctx, func() { leave(conn) })
-	defer func() {
-		stop()
+	r := &reader{sessions: s, origin: o, conn: conn.(*net.TCPConn)} // which "tcp" always gives
+	if err := r.register(timed); err != nil {
 		_ = conn.Close()
-	}()
-	if err := s.register(conn, o); err != nil {
-		return classify(err, phase{})
+		return nil, classify(cause(ctx, err), phase{})
 	}
-	r := reader{sessions: s, origin: o, conn: conn}
-	err = r.read(ctx, heard)
+	s.join(r)
+	r.unhook = context.AfterFunc(ctx, r.leave)
+	return r, nil
+}
+
+func (r *reader) register(ctx context.Context) error {
+	deadline, _ := ctx.Deadline()
+	if err := r.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := r.conn.Write(r.registration.Append(nil, r.origin.Agent, r.origin.Channel)); err != nil {
+		return err
+	}
+	return r.conn.SetWriteDeadline(time.Time{}) // from here on the watch sets them
+}
+
+// cause is ctx's error where that is why anything failed.
+func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		return ctx.Err()
 	}
-	if pending := r.decoder.Pending(); pending > 0 {
-		s.intake.DeadLetter(o, r.lastHeard, r.decoder.Rest(), schema.ReasonCutFrame,
-			"the session ended inside this frame: its first byte says how long it should be")
-	}
-	return classify(err, phase{heard: r.lastHeard, pending: r.decoder.Pending(), expiry: s.expiry.Of()})
+	return err
 }
 
 // leaveTime is how long a session that is to end still reads: what the server had
@@ -69,153 +78,20 @@ const leaveTime = time.Second
 
 // leave tells the server that the session ends, and gives the reader leaveTime to
 // come to the last byte.
-func leave(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite()
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(leaveTime))
+func (r *reader) leave() {
+	_ = r.conn.CloseWrite()
+	_ = r.conn.SetReadDeadline(time.Now().Add(leaveTime))
 }
 
-func (s *sessions) register(conn net.Conn, o *source.Origin) error {
-	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
+// end closes the session, keeps the bytes of a frame that did not become whole,
+// and says why it ended.
+func (r *reader) end(err error) error {
+	r.part(r)
+	_ = r.conn.Close()
+	pending := r.decoder.Pending()
+	if pending > 0 {
+		r.intake.DeadLetter(r.origin, r.lastHeard, r.decoder.Rest(), schema.ReasonCutFrame,
+			"the session ended inside this frame: its first byte says how long it should be")
 	}
-	_, err := conn.Write(s.registration.Append(nil, o.Agent, o.Channel))
-	return err
-}
-
-// reader is one session's loop. It only frames, answers heartbeats and hands on:
-// what costs more is done by the intake's workers, so that the goroutine keeps
-// its first, small stack.
-type reader struct {
-	*sessions
-	origin  *source.Origin
-	conn    net.Conn
-	decoder frame.Decoder
-	// lastHeard is when the last bytes came; lastBeat the last TRY_REQ.
-	lastHeard, lastBeat time.Time
-	// skipped counts the bytes lost since framing was.
-	skipped int
-}
-
-// read returns the error that ended the session, never nil. Once ctx is done, leave
-// has set the last deadline.
-func (r *reader) read(ctx context.Context, heard func()) error {
-	for {
-		var deadline time.Time
-		if expiry := r.expiry.Of(); expiry > 0 {
-			deadline = time.Now().Add(expiry)
-		}
-		if ctx.Err() == nil {
-			if err := r.conn.SetReadDeadline(deadline); err != nil {
-				return err
-			}
-			if ctx.Err() != nil { // since the look before: our deadline may have come after leave's
-				leave(r.conn)
-			}
-		}
-		n, err := r.conn.Read(r.decoder.Buffer())
-		if n > 0 {
-			first := r.lastHeard.IsZero()
-			r.lastHeard = time.Now()
-			if first {
-				heard()
-			}
-			r.decoder.Wrote(n)
-			// A session that leaves cannot answer any more, and reads on.
-			if err := r.frames(); err != nil && ctx.Err() == nil {
-				return err
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// frames handles every frame that is complete.
-func (r *reader) frames() error {
-	for {
-		f, ok := r.decoder.Next()
-		if !ok {
-			return nil
-		}
-		switch f.Kind {
-		case frame.Heartbeat:
-			if err := r.answer(); err != nil {
-				return err
-			}
-		case frame.Pop:
-			r.intake.Pop(r.origin, r.lastHeard, f.Data)
-		case frame.Skipped:
-			r.skip(f.Data)
-		case frame.Empty:
-			r.counters.empty()
-		}
-	}
-}
-
-var reply = []byte(frame.Reply)
-
-// answer sends TRY_REP. It comes before anything else that a heartbeat causes: an
-// agent whose client does not answer may be signed out.
-func (r *reader) answer() error {
-	if err := r.conn.SetWriteDeadline(r.lastHeard.Add(writeTimeout)); err != nil {
-		return err
-	}
-	if _, err := r.conn.Write(reply); err != nil {
-		return err
-	}
-	r.counters.beat()
-	if !r.lastBeat.IsZero() {
-		r.expiry.Saw(r.lastHeard.Sub(r.lastBeat))
-	}
-	r.lastBeat = r.lastHeard
-	r.skipped = 0
-	return nil
-}
-
-// maxSkipped bounds the dead letters of one loss of framing: a peer that speaks
-// another protocol must not fill the log.
-const maxSkipped = 16 << 10
-
-// skip keeps what was skipped while looking for the next heartbeat.
-func (r *reader) skip(data []byte) {
-	if r.skipped < maxSkipped {
-		detail := "framing was lost: these bytes were skipped on the way to the next TRY_REQ"
-		if r.skipped+len(data) >= maxSkipped {
-			detail += "; what follows until then is not kept"
-		}
-		r.intake.DeadLetter(r.origin, r.lastHeard, data, schema.ReasonLostFraming, detail)
-	}
-	r.skipped += len(data)
-}
-
-// Expiry is how long a server may be silent: the longer of the configured time
-// and three times the longest interval seen between its heartbeats, on any
-// session. It is shared by all sessions with one server.
-type Expiry struct {
-	after   time.Duration
-	longest atomic.Int64
-}
-
-// NewExpiry makes an Expiry of at least after; 0 = never.
-func NewExpiry(after time.Duration) *Expiry { return &Expiry{after: after} }
-
-// Of is the time now in force; 0 = never.
-func (e *Expiry) Of() time.Duration {
-	if e.after == 0 {
-		return 0
-	}
-	return max(e.after, 3*time.Duration(e.longest.Load()))
-}
-
-// Saw notes the time between two heartbeats of one session.
-func (e *Expiry) Saw(interval time.Duration) {
-	for {
-		longest := e.longest.Load()
-		if int64(interval) <= longest || e.longest.CompareAndSwap(longest, int64(interval)) {
-			return
-		}
-	}
+	return classify(err, phase{heard: r.lastHeard, pending: pending, expiry: r.expiry.Of()})
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -30,8 +32,9 @@ type Options struct {
 
 // Source holds the sessions of a roster; a [source.Source].
 type Source struct {
-	config Config
-	fleet  *source.Fleet
+	config   Config
+	fleet    *source.Fleet
+	sessions *sessions
 }
 
 // New makes a Source of a valid Config. No connection is made until Run is called.
@@ -61,6 +64,8 @@ func New(c Config, o Options) (*Source, error) {
 		expiry:       NewExpiry(c.ExpireAfter),
 		intake:       o.Intake,
 		counters:     counters,
+		start:        time.Now(),
+		live:         map[*reader]struct{}{},
 	}
 	origins := make([]*source.Origin, len(c.Agents))
 	for i, agent := range c.Agents {
@@ -70,19 +75,22 @@ func New(c Config, o Options) (*Source, error) {
 		}
 	}
 	fleet, err := source.NewFleet(source.FleetOptions{
-		Origins: origins, Attempt: shared.attempt, Report: o.Intake.Session,
+		Origins: origins, Connect: shared.connect, Report: o.Intake.Session,
 		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, DownSince: o.DownSince,
 		Logger: o.Logger.With("source", c.Name), Meter: o.Meter,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Source{config: c, fleet: fleet}, nil
+	return &Source{config: c, fleet: fleet, sessions: shared}, nil
 }
 
 // Run keeps the sessions up until ctx is done, then closes them.
 func (s *Source) Run(ctx context.Context) error {
+	var watch sync.WaitGroup
+	watch.Go(func() { s.sessions.watch(ctx) })
 	s.fleet.Run(ctx)
+	watch.Wait()
 	return nil
 }
 
@@ -102,22 +110,27 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // userTimeout is how long sent data may stay unacknowledged.
 const userTimeout = 30 * time.Second
 
-// counters of what all sessions of one source see.
+// counters of what all sessions of one source see. They are read when somebody
+// asks, since counting must cost a reader nothing.
 type counters struct {
-	beats, empties metric.Int64Counter
-	labels         metric.MeasurementOption
+	beats, empties atomic.Int64
 }
 
 func newCounters(meter metric.Meter, c *Config) (*counters, error) {
-	var errs [2]error
-	n := &counters{labels: metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("server", c.Server), attribute.String("source", c.Name)))}
-	n.beats, errs[0] = meter.Int64Counter("callpop.session.heartbeats",
-		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"))
-	n.empties, errs[1] = meter.Int64Counter("callpop.session.empty_pops",
-		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"))
-	return n, errors.Join(errs[:]...)
+	n := &counters{}
+	labels := metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("server", c.Server), attribute.String("source", c.Name)))
+	observe := func(counter *atomic.Int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(counter.Load(), labels)
+			return nil
+		}
+	}
+	_, errBeats := meter.Int64ObservableCounter("callpop.session.heartbeats",
+		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"),
+		metric.WithInt64Callback(observe(&n.beats)))
+	_, errEmpties := meter.Int64ObservableCounter("callpop.session.empty_pops",
+		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"),
+		metric.WithInt64Callback(observe(&n.empties)))
+	return n, errors.Join(errBeats, errEmpties)
 }
-
-func (n *counters) beat()  { n.beats.Add(context.Background(), 1, n.labels) }
-func (n *counters) empty() { n.empties.Add(context.Background(), 1, n.labels) }

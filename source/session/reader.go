@@ -1,0 +1,113 @@
+package session
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/source"
+	"github.com/callpop/connector/source/frame"
+)
+
+// reader is one session's loop. It only frames, answers heartbeats and hands on:
+// what costs more is done by the intake's workers or apart, so that the goroutine
+// keeps its first, small stack.
+type reader struct {
+	*sessions
+	origin  *source.Origin
+	conn    *net.TCPConn
+	decoder frame.Decoder
+	// unhook keeps leave from being called any more.
+	unhook func() bool
+	// lastHeard is when the last bytes came; lastBeat the last TRY_REQ.
+	lastHeard, lastBeat time.Time
+	// heardAt is lastHeard for the watch, since the source's start.
+	heardAt atomic.Int64
+	// skipped counts the bytes lost since framing was.
+	skipped int
+}
+
+var reply = []byte(frame.Reply)
+
+// Read is the session's life; see [source.Session]. It is one flat loop, because a
+// call more on the way to the socket would double the stack of every session.
+func (r *reader) Read(ctx context.Context, heard func()) error {
+	for {
+		n, err := r.conn.Read(r.decoder.Buffer())
+		if n > 0 {
+			first := r.lastHeard.IsZero()
+			r.hear(n)
+			if first {
+				heard()
+			}
+			for {
+				f, ok := r.decoder.Next()
+				if !ok {
+					break
+				}
+				if f.Kind != frame.Heartbeat {
+					r.take(f)
+					continue
+				}
+				// The answer comes before anything else that a heartbeat causes: an agent
+				// whose client does not answer may be signed out. A session that leaves
+				// cannot answer any more, and reads on.
+				if _, broken := r.conn.Write(reply); broken != nil && ctx.Err() == nil {
+					err = broken
+				}
+				r.beat()
+			}
+		}
+		if err != nil {
+			r.unhook()
+			return r.end(cause(ctx, err))
+		}
+	}
+}
+
+// hear notes that n bytes came.
+func (r *reader) hear(n int) {
+	r.decoder.Wrote(n)
+	r.lastHeard = time.Now()
+	r.heardAt.Store(int64(r.lastHeard.Sub(r.start)))
+}
+
+// take hands on what is no heartbeat.
+func (r *reader) take(f frame.Frame) {
+	switch f.Kind {
+	case frame.Pop:
+		r.intake.Pop(r.origin, r.lastHeard, f.Data)
+	case frame.Skipped:
+		r.skip(f.Data)
+	case frame.Empty:
+		r.counters.empties.Add(1)
+	}
+}
+
+// beat notes an answered heartbeat.
+func (r *reader) beat() {
+	r.counters.beats.Add(1)
+	if !r.lastBeat.IsZero() {
+		r.expiry.Saw(r.lastHeard.Sub(r.lastBeat))
+	}
+	r.lastBeat = r.lastHeard
+	r.skipped = 0
+}
+
+// maxSkipped bounds the dead letters of one loss of framing: a peer that speaks
+// another protocol must not fill the log.
+const maxSkipped = 16 << 10
+
+// skip keeps what was skipped while looking for the next heartbeat.
+func (r *reader) skip(data []byte) {
+	if r.skipped < maxSkipped {
+		detail := "framing was lost: these bytes were skipped on the way to the next TRY_REQ"
+		if r.skipped+len(data) >= maxSkipped {
+			detail += "; what follows until then is not kept"
+		}
+		r.intake.DeadLetter(r.origin, r.lastHeard, data, schema.ReasonLostFraming, detail)
+	}
+	r.skipped += len(data)
+}
