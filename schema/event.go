@@ -42,9 +42,14 @@ type Event struct {
 func (p *CallPop) Event() Event {
 	return Event{
 		Type: TypeCallPop, ID: p.ID, Key: p.Key, Server: p.Server, Agent: p.Agent.ID,
-		Time: p.ReceivedAt, Body: p.AppendJSON(make([]byte, 0, bodySize)),
+		Time: p.ReceivedAt, Body: p.AppendJSON(make([]byte, 0, popRoom+3*len(p.Raw))),
 	}
 }
+
+// popRoom is room for what a pop's body has whatever the pop says; what it says
+// stands there up to three times: raw, in fields of its own, and within the IVR's
+// data.
+const popRoom = 400
 
 // Event encodes s and returns it with what carries it; its key is [AgentKey].
 func (s *SessionChanged) Event() Event {
@@ -62,5 +67,6 @@ func (d *DeadLetter) Event() Event {
 	}
 }
 
-// bodySize is room for an ordinary body, so that it is allocated once.
+// bodySize is room for an ordinary body of the other types, so that it is allocated
+// once.
 const bodySize = 1024

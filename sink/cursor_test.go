@@ -3,6 +3,7 @@ package sink_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -117,7 +118,9 @@ func TestASinkWithoutACursorStartsWhereItIsTold(t *testing.T) {
 				t.Errorf("start %q: %d events, want %d", c.start, got, c.want)
 			}
 			cancel()
-			<-ended
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 
 			// With a cursor, start means nothing.
 			again := new(sinktest.Memory)
@@ -142,17 +145,55 @@ func TestACursorBeyondTheEndOfTheSpoolGoesBack(t *testing.T) {
 		r.stop(t)
 
 		spool.Truncate(pops, 7) // power failure: 8 to 10 are gone, their sequences are free
-		r = start(t, spool, s, only(pops))
-		synctest.Wait()
-		emit(t, spool, all[10:]...)
+		var log strings.Builder
+		f, err := sink.New(sink.Options{
+			Name: "events", Sink: s, Types: []schema.Type{pops}, Spool: spool, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		emit(t, spool, all[10:]...) // up to 17, beyond the old cursor
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
 		synctest.Wait()
 		sinktest.CheckDelivered(t, all, sinktest.Messages(s.Stored(pops)))
-		r.stop(t)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 		if got := cursorOf(t, spool); got != 17 {
 			t.Errorf("cursor %d, want 17", got)
 		}
-		if !strings.Contains(r.log.String(), "going back") {
-			t.Errorf("nothing is said of it:\n%s", r.log)
+		if !strings.Contains(log.String(), "going back") {
+			t.Errorf("nothing is said of it:\n%s", log.String())
+		}
+	})
+}
+
+func TestASpoolThatComesBackShorterSkipsNoNewEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spool := sinktest.NewSpool()
+		all := events(15, 15)
+		emit(t, spool, all[:10]...)
+		s := new(sinktest.Memory)
+		r := start(t, spool, s, only(pops))
+		synctest.Wait()
+		down := func(schema.Type) error { return errors.New("spool restarting") }
+		spool.Fail(sinktest.Faults{Read: down})
+		synctest.Wait()
+		spool.Truncate(pops, 7)
+		spool.Fail(sinktest.Faults{})
+		time.Sleep(10 * time.Second) // it reads again, and finds the end at 7
+		emit(t, spool, all[10:]...)  // 8 to 12
+		synctest.Wait()
+		sinktest.CheckDelivered(t, all, sinktest.Messages(s.Stored(pops)))
+		r.stop(t)
+		if got := cursorOf(t, spool); got != 12 {
+			t.Errorf("cursor %d, want 12", got)
 		}
 	})
 }

@@ -145,7 +145,9 @@ func TestADeadLetterIsMadeOnceThroughCrashesAndAFullSpool(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			r.cancel()
-			<-r.ended
+			if err := <-r.ended; err == nil {
+				t.Error("the cursor was stored: this is no crash")
+			}
 			r = start(t, spool, s)
 		}
 		time.Sleep(time.Minute)
@@ -162,7 +164,9 @@ func TestADeadLetterIsMadeOnceThroughCrashesAndAFullSpool(t *testing.T) {
 			}
 		}
 		r.cancel()
-		<-r.ended
+		if err := <-r.ended; err == nil {
+			t.Error("the cursor was stored: this is no crash")
+		}
 	})
 }
 

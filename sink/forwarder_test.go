@@ -183,6 +183,38 @@ func TestAnOutageIsProbedAFewEventsAtATimeAndNothingIsLost(t *testing.T) {
 	})
 }
 
+func TestAfterAnOutageNoKeyWaitsForABackOffOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		away.Store(true)
+		s := new(sinktest.Memory)
+		s.Before = func(context.Context, []sink.Record) error {
+			if away.Load() {
+				return errAway
+			}
+			return nil
+		}
+		r := start(t, sinktest.NewSpool(), s, func(o *sink.Options) { o.Types = o.Types[:1] })
+		all := events(200, 50)
+		emit(t, r.spool, all...)
+		time.Sleep(time.Hour)
+		begun := line(r.Forwarder, pops).Since
+		if waited := time.Since(begun); waited != time.Hour {
+			t.Errorf("in trouble for %v, want an hour", waited)
+		}
+		calls := s.Calls()
+		away.Store(false)
+		for s.Calls() == calls { // until the next attempt
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		if got := len(s.Stored(pops)); got != len(all) {
+			t.Errorf("%d of %d events delivered at once", got, len(all))
+		}
+		r.stop(t)
+	})
+}
+
 func TestAKeyInTroubleHoldsUpItselfAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stuck atomic.Bool

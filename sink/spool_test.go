@@ -29,7 +29,7 @@ func openSpool(t *testing.T, dir string) *spool.Spool {
 func TestTheRealSpoolIsDeliveredThroughFailuresAndRestarts(t *testing.T) {
 	dir := t.TempDir()
 	var calls atomic.Int64
-	s := &sinktest.Memory{Outcome: func(r sink.Record) sinktest.Outcome {
+	s := &sinktest.Memory{Outcome: func(sink.Record) sinktest.Outcome {
 		if calls.Add(1)%50 == 0 {
 			return sinktest.Outcome{Stored: calls.Load()%100 == 0, Err: errAway}
 		}

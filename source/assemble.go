@@ -85,21 +85,16 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 // describe fills the event with what the pop and its origin say.
 func (a *Assembler) describe(o *Origin, agent string) {
 	p, e := &a.pop, &a.event
-	*e = schema.CallPop{
-		Version: schema.Version,
-		Server:  o.Server,
-		Agent:   schema.Agent{ID: agent, Channel: p.Channel},
-		Call: schema.Call{
-			SN: p.SN, ID: p.ID, IDDerived: p.IDDerived, Line: p.Line, StartedAt: p.StartedAt,
-		},
-		Customer:       schema.Customer{Number: p.Number},
-		IVR:            schema.IVR{Keys: p.Keys, Member: p.Member, Data: p.Data},
-		Format:         schema.Format(p.Format),
-		DeclaredFormat: p.Declared,
-		Truncated:      p.Truncated,
-		Raw:            p.Text,
-		Source:         schema.Source{Type: o.Type, Name: o.Name},
-	}
+	*e = schema.CallPop{}
+	e.Version, e.Server = schema.Version, o.Server
+	e.Agent.ID, e.Agent.Channel = agent, p.Channel
+	e.Call.SN, e.Call.ID, e.Call.IDDerived = p.SN, p.ID, p.IDDerived
+	e.Call.Line, e.Call.StartedAt = p.Line, p.StartedAt
+	e.Customer.Number = p.Number
+	e.IVR.Keys, e.IVR.Member, e.IVR.Data = p.Keys, p.Member, p.Data
+	e.Format, e.DeclaredFormat, e.Truncated = schema.Format(p.Format), p.Declared, p.Truncated
+	e.Raw = p.Text
+	e.Source.Type, e.Source.Name = o.Type, o.Name
 	if p.Mode != 0 {
 		e.Pop.Code = p.Mode
 		e.Pop.Mode, e.Direction = schema.ModeOf(p.Mode)

@@ -170,7 +170,7 @@ func showFindings(w *world, output string, findings []finding) error {
 		if !f.OK {
 			state = "WRONG"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", state, f.Part, printable(f.What), printable(f.Detail))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", state, f.Part, printable(f.What), printable(f.Detail))
 	}
 	return table.Flush()
 }

@@ -29,6 +29,8 @@ type daemon struct {
 	sources   []source.Source
 	health    *web.Health
 	started   time.Time
+	// downSince is when the connector last ran, before it started.
+	downSince time.Time
 	// stopping is set once the daemon drains.
 	stopping atomic.Bool
 }
@@ -68,6 +70,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
+	d.downSince = lastAlive(c.Spool.Dir)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
@@ -115,6 +118,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	for _, s := range d.sources {
 		sources.Go(func() { fail(s.Run(sourcesCtx)) })
 	}
+	sources.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.sources), "sinks", len(d.sinks), "spool", d.config.Spool.Dir)
 	ready(d)
 

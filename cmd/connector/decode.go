@@ -181,7 +181,7 @@ func (d *decodeRun) line(name string, number int, line []byte) error {
 
 func (d *decodeRun) fail(name string, line, column int, text string) {
 	d.wrong++
-	fmt.Fprintf(d.stderr, "%s:%d:%d: %s\n", name, line, column, text)
+	d.tell("%s:%d:%d: %s\n", name, line, column, text)
 }
 
 // callbackQuery finds the query of a callback's address, and where it begins.

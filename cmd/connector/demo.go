@@ -14,6 +14,8 @@ import (
 	"github.com/callpop/connector/config"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/sink"
+	"github.com/callpop/connector/sink/kafkasink"
 	"github.com/callpop/connector/source"
 	"github.com/callpop/connector/source/lqsim"
 	"github.com/callpop/connector/source/session"
@@ -24,6 +26,7 @@ type demonstration struct {
 	agents int
 	rate   float64
 	count  int
+	kafka  []string
 	output string
 }
 
@@ -34,9 +37,11 @@ func demoCommand(w *world) *cobra.Command {
 		Short: "See it work, with nothing set up",
 		Long: `Run a simulated LQ server, the connector and its embedded broker in this process,
 on free ports of the loopback, and show the pops as the broker delivers them.
-Nothing is kept: the spool is in a temporary directory.`,
+Nothing is kept: the spool is in a temporary directory. With --kafka the same
+events are published to that Kafka too; topics that it lacks are created.`,
 		Example: `  connector demo
-  connector demo --agents 200 --rate 100 --count 1000 -o json > pops.jsonl`,
+  connector demo --agents 200 --rate 100 --count 1000 -o json > pops.jsonl
+  connector demo --kafka localhost:9092`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := cmpUsage(checkOutput(o.output), o.check()); err != nil {
@@ -51,6 +56,7 @@ Nothing is kept: the spool is in a temporary directory.`,
 	c.Flags().IntVar(&o.agents, "agents", 20, "agents with a session, from 801 on")
 	c.Flags().Float64Var(&o.rate, "rate", 5, "pops a second")
 	c.Flags().IntVar(&o.count, "count", 0, "end after so many pops; 0 = never")
+	c.Flags().StringSliceVar(&o.kafka, "kafka", nil, "publish to these Kafka brokers, host:port, too")
 	return c
 }
 
@@ -99,7 +105,11 @@ func demo(ctx context.Context, w *world, o demonstration) (err error) {
 	parts.Go(func() { simulator <- server.Run(simulatorCtx) })
 	defer stopSimulator()
 
-	d, err := newDaemon(ctx, w, o.config(server.Addr().String(), dir))
+	c := o.config(server.Addr().String(), dir)
+	if err := c.Validate(); err != nil {
+		return usageError{err}
+	}
+	d, err := newDaemon(ctx, w, c)
 	if err != nil {
 		return err
 	}
@@ -131,6 +141,11 @@ func (o *demonstration) config(address, dir string) *config.Config {
 		s.Agents = append(s.Agents, source.Agent{ID: fmt.Sprint(801 + i), Channel: source.FindChannel})
 	}
 	c := config.Default()
+	if len(o.kafka) > 0 {
+		lake := kafkasink.DefaultConfig()
+		lake.Brokers, lake.CreateTopics.Enabled = o.kafka, true
+		c.Sinks = []config.Sink{{Name: "kafka", Type: "kafka", Start: sink.StartNew, Config: &lake}}
+	}
 	c.Sources = []config.Source{{Name: s.Name, Type: s.Type, Config: &s}}
 	c.Spool.Dir, c.Spool.MinFree = dir, 0
 	c.Embedded.Listen = "127.0.0.1:0"
@@ -150,13 +165,13 @@ func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *l
 	if _, err := nc.ChanSubscribe(string(schema.TypeCallPop)+".>", events); err != nil {
 		return err
 	}
-	if err := nc.FlushTimeout(5*time.Second); err != nil {
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
 		return err
 	}
 	if err := server.WaitSessions(ctx, o.agents); err != nil {
 		return nil //nolint:nilerr // interrupted before all was up
 	}
-	fmt.Fprintf(w.stderr, `%d agents of a simulated LQ server at %s get %g pops a second.
+	w.tell(`%d agents of a simulated LQ server at %s get %g pops a second.
 The same events, live from the broker:   connector tail --nats nats://%s
 How the connector is:                    http://%s/readyz
 Interrupt to end.

@@ -235,3 +235,36 @@ func TestSIGTERMEndsTheRunCommandWithCodeZero(t *testing.T) {
 		t.Fatal("the command does not end")
 	}
 }
+
+func TestTheGapAfterARestartBeginsWhereTheLastRunEnded(t *testing.T) {
+	lq := startSimulator(t, lqsim.Options{})
+	file := writeConfig(t, embeddedConfig, lq)
+	first := start(t, file)
+	if err := lq.WaitSessions(patient(t), len(everyAgent)); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.end(); err != nil {
+		t.Fatal(err)
+	}
+	ended := time.Now()
+	second := start(t, file)
+	var connected []schema.SessionChanged
+	for _, e := range received(t, "nats://"+second.spool.Addr().String(), "CALLPOP_SESSION", 5*len(everyAgent)) {
+		var c schema.SessionChanged
+		if err := json.Unmarshal(e.Body, &c); err != nil {
+			t.Fatal(err)
+		}
+		if c.State == schema.Connected {
+			connected = append(connected, c)
+		}
+	}
+	if len(connected) != 2*len(everyAgent) {
+		t.Fatalf("%d sessions came up", len(connected))
+	}
+	for _, c := range connected[len(everyAgent):] {
+		// The time is kept once a second.
+		if c.Gap == nil || c.Gap.From.After(ended) || c.Gap.From.Before(ended.Add(-patience)) || !c.Gap.To.Equal(c.At) {
+			t.Errorf("agent %s: gap %+v, the first run ended at %v", c.Agent, c.Gap, ended)
+		}
+	}
+}

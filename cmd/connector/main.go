@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
 	// A zone name in the configuration must mean the same on a machine without a
 	// zone database, such as a container made from scratch.
 	_ "time/tzdata"

@@ -117,7 +117,7 @@ func (d *daemon) makeSources() error {
 				rates[kind.Address] = source.NewDialRate(kind.DialRate)
 			}
 			s, err := session.New(*kind, session.Options{
-				Intake: d.intake, DialRate: rates[kind.Address],
+				Intake: d.intake, DialRate: rates[kind.Address], DownSince: d.downSince,
 				Logger: d.log.With("part", "session"), Meter: d.telemetry.Meter("session"),
 			})
 			if err != nil {

@@ -145,7 +145,7 @@ func start(t testing.TB, file string) *running {
 	case <-time.After(patience):
 		t.Fatal("the daemon is not ready")
 	}
-	t.Cleanup(func() { r.end(); cut() })
+	t.Cleanup(func() { _ = r.end(); cut() })
 	return r
 }
 

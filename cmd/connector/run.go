@@ -23,6 +23,9 @@ type world struct {
 	stop <-chan struct{}
 }
 
+// tell writes to people. Where nobody listens any more, nothing is to be done.
+func (w *world) tell(format string, args ...any) { _, _ = fmt.Fprintf(w.stderr, format, args...) }
+
 // env looks up an environment variable.
 func (w *world) env(name string) (string, bool) {
 	for i := len(w.environ) - 1; i >= 0; i-- {
@@ -76,10 +79,10 @@ func run(ctx context.Context, w world) int {
 	case errors.Is(err, errReported):
 		return exitFailed
 	case errors.As(err, &usage) || isCobraUsage(err):
-		fmt.Fprintf(w.stderr, "connector: %v\nsee '%s --help'\n", err, command.CommandPath())
+		w.tell("connector: %v\nsee '%s --help'\n", err, command.CommandPath())
 		return exitUsage
 	default:
-		fmt.Fprintf(w.stderr, "connector: %v\n", err)
+		w.tell("connector: %v\n", err)
 		return exitFailed
 	}
 }

@@ -18,6 +18,9 @@ import (
 // tailOptions are the flags of tail.
 type tailOptions struct {
 	url, credentials, userFile string
+	kafka                      []string
+	group                      string
+	config, sink               string
 	server, agent              string
 	all                        bool
 	count                      int
@@ -29,11 +32,15 @@ func tailCommand(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tail",
 		Short: "Show events live from a broker",
-		Long: `Show CallPop events as a NATS broker delivers them: the connector's own
-(embedded.listen) or another. It reads the broker and not the connector, so a
-restart of the connector does not end it.`,
+		Long: `Show CallPop events as a broker delivers them: NATS, the connector's own
+(embedded.listen) or another, or Kafka. It reads the broker and not the
+connector, so a restart of the connector does not end it.
+
+With --config and --sink it reads the brokers of a Kafka sink with that sink's
+login, encryption and topics.`,
 		Example: `  connector tail --agent 801
-  connector tail --nats nats://nats:4222 --credentials-file reader.creds -o json`,
+  connector tail --nats nats://nats:4222 --credentials-file reader.creds -o json
+  connector tail --kafka kafka:9092 --group lunch -o json`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := checkOutput(o.output); err != nil {
@@ -41,13 +48,27 @@ restart of the connector does not end it.`,
 			}
 			ctx, cancel := w.stopping(command.Context())
 			defer cancel()
-			return tailNATS(ctx, w, o)
+			kafka, err := o.kafkaConfig(w)
+			switch {
+			case err != nil:
+				return err
+			case kafka != nil:
+				return tailKafka(ctx, w, o, *kafka)
+			default:
+				return tailNATS(ctx, w, o)
+			}
 		},
 	}
 	outputFlag(c, &o.output)
 	c.Flags().StringVar(&o.url, "nats", "nats://127.0.0.1:4222", "the broker's URL, or several with commas between")
 	c.Flags().StringVar(&o.credentials, "credentials-file", "", "NATS credentials file")
 	c.Flags().StringVar(&o.userFile, "user-file", "", "file with user:password, or a token")
+	c.Flags().StringSliceVar(&o.kafka, "kafka", nil, "Kafka brokers, host:port, instead of NATS")
+	c.Flags().StringVar(&o.group, "group", "", "Kafka consumer group that keeps its place; none = what comes from now on")
+	c.Flags().StringVar(&o.config, "config", "", "configuration file with the Kafka sink to read")
+	c.Flags().StringVar(&o.sink, "sink", "", "name of that sink")
+	c.MarkFlagsMutuallyExclusive("nats", "kafka", "config")
+	c.MarkFlagsRequiredTogether("config", "sink")
 	c.Flags().StringVar(&o.server, "server", "", "only this LQ server's events")
 	c.Flags().StringVar(&o.agent, "agent", "", "only this agent's events")
 	c.Flags().BoolVar(&o.all, "all", false, "session events and dead letters too")
@@ -68,11 +89,11 @@ func tailNATS(ctx context.Context, w *world, o tailOptions) error {
 		nats.Timeout(5*time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				fmt.Fprintf(w.stderr, "connector: the broker went away: %v; trying again\n", err)
+				w.tell("connector: the broker went away: %v; trying again\n", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			fmt.Fprintf(w.stderr, "connector: connected again to %s\n", nc.ConnectedUrlRedacted())
+			w.tell("connector: connected again to %s\n", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
@@ -82,7 +103,7 @@ func tailNATS(ctx context.Context, w *world, o tailOptions) error {
 				}
 				return
 			}
-			fmt.Fprintf(w.stderr, "connector: %v\n", err)
+			w.tell("connector: %v\n", err)
 		}),
 	)...)
 	if err != nil {
@@ -98,7 +119,7 @@ func tailNATS(ctx context.Context, w *world, o tailOptions) error {
 	if err := nc.FlushTimeout(5 * time.Second); err != nil {
 		return fmt.Errorf("subscribe at %s: %w", nc.ConnectedUrlRedacted(), err)
 	}
-	fmt.Fprintf(w.stderr, "waiting for events from %s; interrupt to end\n", nc.ConnectedUrlRedacted())
+	w.tell("waiting for events from %s; interrupt to end\n", nc.ConnectedUrlRedacted())
 	v := newView(w, o.output)
 	for shown := 0; o.count == 0 || shown < o.count; shown++ {
 		select {

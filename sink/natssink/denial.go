@@ -51,17 +51,17 @@ func denialKey(subscription bool, subject string) string {
 	return "publish " + subject
 }
 
-// denial returns the error of a subject that was denied since a time, or of the
-// subjects on which the server answers, denied at any time on this connection;
-// nil: none was. The channel is closed at the next denial.
-func (l *link) denial(subject string, since time.Time) (error, <-chan struct{}) {
+// denial returns an error if a subject was denied since a time, or the subjects on
+// which the server answers at any time on this connection. The channel is closed
+// at the next denial.
+func (l *link) denial(subject string, since time.Time) (denied <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.denials[denialKey(true, "")]; ok {
-		return fmt.Errorf("%w to subscribe to the inbox, on which the server acknowledges", ErrNoPermission), l.denied
+		return l.denied, fmt.Errorf("%w to subscribe to the inbox, on which the server acknowledges", ErrNoPermission)
 	}
 	if at, ok := l.denials[denialKey(false, subject)]; ok && !at.Before(since) {
-		return fmt.Errorf("%w to publish to it", ErrNoPermission), l.denied
+		return l.denied, fmt.Errorf("%w to publish to it", ErrNoPermission)
 	}
-	return nil, l.denied
+	return l.denied, nil
 }

@@ -26,9 +26,9 @@ var (
 	ErrNoAnswer = errors.New("no acknowledgement in time")
 )
 
-// ErrOwnServer: the sink leads to the connector's own embedded server, so that
-// every event would come back as a new one. It does not pass: the sink publishes
-// nothing any more.
+// ErrOwnServer means that the sink leads to the connector's own embedded server,
+// so that every event would come back as a new one. It does not pass: the sink
+// publishes nothing any more.
 var ErrOwnServer = errors.New("the sink leads to this connector's own embedded server")
 
 // ErrClosed is the error of a sink that was closed.

@@ -63,6 +63,7 @@ type link struct {
 
 	mu      sync.Mutex
 	session *session      // nil while down
+	ups     int           // sessions so far
 	changed chan struct{} // closed and replaced when what follows or session changes
 	lastErr error         // why there is no session
 	refused error         // for good
@@ -118,6 +119,7 @@ func reconnectDelay(n int) time.Duration {
 func (l *link) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; failures++ {
 		closed := make(chan struct{})
+		ups := l.count()
 		// Connect blocks for the first attempt, up to connectTimeout for each URL.
 		nc, err := nats.Connect(l.urls, append(slices.Clone(l.options),
 			nats.SetCustomDialer(&dialer{ctx: ctx, link: l}),
@@ -135,6 +137,9 @@ func (l *link) run(ctx context.Context) {
 			l.watch(ctx, nc, closed)
 		} else {
 			l.down(err)
+		}
+		if l.count() > ups {
+			failures = 0 // it was up in between
 		}
 		pause := time.NewTimer(reconnectDelay(failures))
 		select {
@@ -171,6 +176,13 @@ func (l *link) watch(ctx context.Context, nc *nats.Conn, closed <-chan struct{})
 			}
 		}
 	}
+}
+
+// count returns how often the connection has come up.
+func (l *link) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ups
 }
 
 func (l *link) isDown() bool {
@@ -210,6 +222,7 @@ func (l *link) up(nc *nats.Conn) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	l.session = &session{nc: nc, js: js, ctx: ctx, end: end}
+	l.ups++
 	l.lastErr = nil
 	l.signal()
 }

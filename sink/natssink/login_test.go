@@ -108,8 +108,8 @@ func TestLoginWithNkey(t *testing.T) {
 // makes the credentials of a user of that account.
 func jwtBroker(t *testing.T) (b *broker, sign func(change func(*jwt.UserClaims)) string) {
 	t.Helper()
-	create := func(make func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
-		pair, err := make()
+	create := func(create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
+		pair, err := create()
 		if err != nil {
 			t.Fatal(err)
 		}

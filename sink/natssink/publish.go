@@ -166,7 +166,7 @@ func (a *attempt) send(ctx context.Context, index int) (pending, error) {
 func (s *Sink) await(ctx context.Context, p pending, taken func(*jetstream.PubAck)) error {
 	subject := p.future.Msg().Subject
 	for {
-		denial, denied := s.link.denial(subject, p.sent)
+		denied, denial := s.link.denial(subject, p.sent)
 		if denial != nil {
 			return denial
 		}

@@ -61,7 +61,7 @@ func wantFailure(t *testing.T, s sink.Sink, want error, words ...string) {
 		natssink.ErrNotConnected, natssink.ErrNoJetStream, natssink.ErrNoStream, natssink.ErrSubjectNotInStream,
 		natssink.ErrStreamUnavailable, natssink.ErrOtherStream, natssink.ErrNoPermission, natssink.ErrNoAnswer,
 	} {
-		if other != want && errors.Is(err, other) {
+		if !errors.Is(want, other) && errors.Is(err, other) {
 			t.Errorf("it is also %v: %v", other, err)
 		}
 	}
@@ -105,6 +105,24 @@ func TestNoRespondersIsToldApart(t *testing.T) {
 		b.createStream(t, jetstream.StreamConfig{Name: "GREEDY", Subjects: []string{"callpop.>"}})
 		wantFailure(t, openSink(t, b.config(dontCreate)), natssink.ErrOtherStream)
 	})
+}
+
+func TestWhatMeetsNoResponderIsNotSentAgainByTheClient(t *testing.T) {
+	b := startBroker(t)
+	s := openSink(t, b.config(dontCreate))
+	wantFailure(t, s, natssink.ErrNoStream)
+	received := func() int64 {
+		varz, err := b.server.Varz(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return varz.InMsgs
+	}
+	before := received()
+	wantFailure(t, s, natssink.ErrNoStream)
+	if got := received() - before; got != 3 {
+		t.Errorf("the server got %d messages, want the two that were published and the question for the stream", got)
+	}
 }
 
 func TestAStreamThatIsMadeGoodIsUsedWithoutARestart(t *testing.T) {

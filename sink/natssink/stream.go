@@ -76,7 +76,7 @@ func (s *Sink) lookUp(ctx context.Context, session *session, stream string) (*je
 	}()
 	subject := "$JS.API.STREAM.INFO." + stream
 	for {
-		denial, denied := s.link.denial(subject, asked)
+		denied, denial := s.link.denial(subject, asked)
 		if denial != nil {
 			return nil, fmt.Errorf("look up stream %s: %w", stream, denial)
 		}

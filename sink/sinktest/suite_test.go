@@ -34,7 +34,7 @@ func TestTheSuitePassesTheSinkInMemory(t *testing.T) {
 		Open: func(*testing.T) sinktest.Broker {
 			var away atomic.Bool
 			s := new(closable)
-			s.Before = func(ctx context.Context, records []sink.Record) error {
+			s.Before = func(context.Context, []sink.Record) error {
 				if away.Load() || s.closed.Load() {
 					return errors.New("away")
 				}
