@@ -227,6 +227,7 @@ func (f *Fleet) close(m *member) {
 // as dialling and logging, is over when the session waits for its next byte, as
 // ten thousand of them do nearly all the time.
 func (f *Fleet) open(ctx context.Context, m *member) {
+	f.dials.Add(ctx, 1, f.labels(m.origin))
 	session, err := f.o.Connect(ctx, m.origin)
 	if err != nil {
 		f.ended(ctx, m, err)
@@ -265,7 +266,6 @@ func (f *Fleet) heard(m *member) {
 // ended notes why an attempt or a session ended.
 func (f *Fleet) ended(ctx context.Context, m *member, err error) {
 	now := time.Now()
-	f.dials.Add(ctx, 1, f.labels(m.origin))
 	end := &Ended{State: schema.Failed, Reason: "other", Err: err}
 	errors.As(err, &end)
 	f.ends.Add(ctx, 1, f.labels(m.origin), metric.WithAttributes(attribute.String("reason", end.Reason)))

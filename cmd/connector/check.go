@@ -75,7 +75,7 @@ func checkAll(ctx context.Context, file string, c *config.Config, loadErr error)
 		}
 		return findings
 	}
-	findings := []finding{{"config", file, true, fmt.Sprintf("%d sources, %d sinks", len(c.Sources), len(c.Sinks))}}
+	findings := []finding{{"config", file, true, fmt.Sprintf("sources: %d, sinks: %d", len(c.Sources), len(c.Sinks))}}
 	findings = append(findings, checkSpool(c))
 	for _, s := range c.Sources {
 		findings = append(findings, checkSource(ctx, s)...)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
@@ -192,6 +194,29 @@ func TestCheckLooksWithoutTouching(t *testing.T) {
 		t.Errorf("code %d: %s", r.code, r.stdout)
 	}
 	broker.start()
+}
+
+func TestCheckNamesBadCredentialsAndShowsNone(t *testing.T) {
+	broker, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "connector", Password: "right", NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker.Start()
+	defer broker.WaitForShutdown()
+	defer broker.Shutdown()
+	if !broker.ReadyForConnections(patience) {
+		t.Fatal("the NATS server does not start")
+	}
+	text := embeddedConfig + fmt.Sprintf("sinks: [{name: events, type: nats, url: %q, user: connector, password: \"${PASSWORD}\"}]\n", broker.ClientURL())
+	r := connectorIn(t, []string{"PASSWORD=wrong-and-secret"}, "", "check", "--config", writeConfig(t, text, nil))
+	if r.code != exitFailed || !strings.Contains(strings.ToLower(r.stdout), "authorization") {
+		t.Errorf("code %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	if strings.Contains(r.stdout+r.stderr, "wrong-and-secret") {
+		t.Errorf("the password is shown: %s%s", r.stdout, r.stderr)
+	}
 }
 
 // TestAMistakeIsOneClearLine has the mistakes that people make, as they see them.

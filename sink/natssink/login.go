@@ -12,30 +12,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/callpop/connector/internal/secret"
 )
 
-// maxSecretBytes bounds a secret's file.
-const maxSecretBytes = 64 << 10
-
-// readSecret reads a secret from a file, without the line break that editors put
-// at its end.
+// readSecret reads the secret of a key from its file.
 func readSecret(key, file string) (string, error) {
-	info, err := os.Stat(file)
+	v, err := secret.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", key, err)
 	}
-	if info.Size() > maxSecretBytes {
-		return "", fmt.Errorf("%s: %s has %d bytes: that is no secret", key, file, info.Size())
-	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", key, err)
-	}
-	text := strings.TrimRight(string(content), "\r\n")
-	if text == "" {
-		return "", fmt.Errorf("%s: %s is empty", key, file)
-	}
-	return text, nil
+	return v.Reveal(), nil
 }
 
 // rotating gives the newest content of a secret's file. If it cannot be read when

@@ -1,0 +1,267 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// serverRead and clientRead are the sizes of a desktop's own buffers: a segment
+	// of an Ethernet from the server, so that what came as one piece leaves as one,
+	// also for a client that takes a read for a pop; from the desktop, which sends
+	// a registration and then seven bytes at a time, more than any registration.
+	serverRead = 1460
+	clientRead = 512
+	// largeRead is the size of the buffer lent to a stream while it fills its own.
+	largeRead = 32 << 10
+	// maxSaid is how much of what a desktop sends first the agent is looked for in.
+	maxSaid = 1 << 10
+	// saidPause is how long a desktop whose server cannot be reached is waited for
+	// to say who it is. The refusal of a direct connection would have come sooner,
+	// but its client tries again in seconds at the soonest.
+	saidPause = 100 * time.Millisecond
+)
+
+// desktop is one client's connection and the one to the server behind it.
+type desktop struct {
+	source  *Source
+	address netip.Addr
+	client  *net.TCPConn
+	// ended counts the directions that have ended in order, running the two
+	// goroutines that pass bytes on.
+	ended, running atomic.Int32
+	// named is set by the tap once it needs no more of what the desktop says.
+	named atomic.Bool
+
+	mu     sync.Mutex   // guards what follows
+	server *net.TCPConn // nil until dialled
+	first  *ending      // what ended the connection first
+	closed bool
+
+	tapped
+}
+
+// peer is one of the two that the relay stands between.
+type peer uint8
+
+const (
+	lqServer peer = iota
+	client
+	connector // we ourselves: the source stops
+	dial      // there was no server
+)
+
+// other is who is on the other side of the relay.
+func (p peer) other() peer {
+	if p == client {
+		return lqServer
+	}
+	return client
+}
+
+// ending is how a connection ended: who ended it, and the error that told, io.EOF
+// for an end in order.
+type ending struct {
+	by  peer
+	err error
+}
+
+var errStopping = errors.New("the connector stops")
+
+// serve dials the server for the desktop and starts passing on. It returns then:
+// the stack that dialling needs is not kept.
+func (d *desktop) serve(ctx context.Context, clients *sync.WaitGroup) {
+	s := d.source
+	s.metrics.add(s.metrics.dials, 1)
+	dialling, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
+	conn, err := s.dialer.DialContext(dialling, "tcp", s.config.Address)
+	cancel()
+	if ctx.Err() == nil {
+		s.outage.note(s.log, s.config.Address, err)
+	}
+	if err != nil {
+		d.refuse(ctx, err)
+		s.forget(d)
+		return
+	}
+	server := conn.(*net.TCPConn)
+	d.mu.Lock()
+	d.server = server
+	closed := d.closed
+	d.mu.Unlock()
+	if closed { // by stop, meanwhile
+		_ = server.Close()
+	}
+	s.tap.opened(d, time.Now())
+	d.running.Store(2)
+	clients.Go(func() { d.run(lqServer) })
+	clients.Go(func() { d.run(client) })
+}
+
+// refuse ends a desktop whose server could not be reached.
+func (d *desktop) refuse(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		d.stop()
+	} else {
+		_ = d.client.SetReadDeadline(time.Now().Add(saidPause))
+		var said [clientRead]byte
+		n, _ := d.client.Read(said[:])
+		d.source.tap.client(d, time.Now(), said[:n])
+		d.note(dial, err)
+	}
+	d.source.tap.ended(d, time.Now(), d.ending())
+	reset(d.client)
+}
+
+// run passes on what sender sends until it ends, and passes the end on. Its calls
+// are few and flat, so that the goroutine keeps its first, small stack.
+func (d *desktop) run(sender peer) {
+	var err error
+	switch sender {
+	case lqServer:
+		err = d.pass(lqServer, d.server, d.client, make([]byte, serverRead))
+		// Nothing more will come for the tap, be the other direction open or not.
+		d.source.tap.ended(d, time.Now(), d.ending())
+		if err == nil {
+			d.passEnd(lqServer, d.server, d.client)
+		}
+	default:
+		if err = d.pass(client, d.client, d.server, make([]byte, clientRead)); err == nil {
+			d.passEnd(client, d.client, d.server)
+		}
+	}
+	if d.running.Add(-1) == 0 {
+		d.source.forget(d)
+	}
+}
+
+// pass copies what sender sends until it ends in order. An error means that one of
+// the connections broke; both have been reset then.
+func (d *desktop) pass(sender peer, from, to *net.TCPConn, own []byte) error {
+	by, err := d.copy(sender, from, to, own)
+	d.note(by, err)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	d.reset()
+	return err
+}
+
+// copy returns who ended it, and how: io.EOF for an end in order.
+func (d *desktop) copy(sender peer, from, to *net.TCPConn, own []byte) (peer, error) {
+	tap := d.source.tap
+	said := 0
+	buffer := own
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			at := time.Now()
+			// What the desktop says first is shown to the tap before it goes on, so
+			// that the server's answer to it never comes first.
+			if sender == client && said < maxSaid && !d.named.Load() {
+				some := min(n, maxSaid-said)
+				said += some
+				tap.client(d, at, buffer[:some])
+			}
+			_, writeErr := to.Write(buffer[:n])
+			// What the server says is shown to it behind that; also where the desktop
+			// did not take it, for it comes only once.
+			if sender == lqServer {
+				tap.server(d, at, buffer[:n])
+			}
+			if writeErr != nil {
+				d.giveBack(buffer)
+				return sender.other(), writeErr
+			}
+		}
+		if err != nil {
+			d.giveBack(buffer)
+			return sender, err
+		}
+		switch {
+		case n == len(own) && len(buffer) == len(own):
+			buffer = d.source.large.Get().(*[largeRead]byte)[:]
+		case n < len(own) && len(buffer) > len(own):
+			d.giveBack(buffer)
+			buffer = own
+		}
+	}
+}
+
+// giveBack returns a buffer if it was lent.
+func (d *desktop) giveBack(buffer []byte) {
+	if len(buffer) == largeRead {
+		d.source.large.Put((*[largeRead]byte)(buffer))
+	}
+}
+
+// passEnd passes on that from has sent all it will send. While the other direction
+// goes on, to is given up as a kernel gives up a closed socket, and a reset of from,
+// which nobody reads any more, is watched for.
+func (d *desktop) passEnd(sender peer, from, to *net.TCPConn) {
+	if d.ended.Add(1) == 2 {
+		d.close()
+		return
+	}
+	_ = to.CloseWrite() // fails for one that is gone: its own reader says so
+	boundUnacknowledged(to)
+	if err := awaitReset(from); err != nil {
+		d.note(sender, err)
+		d.reset()
+	}
+}
+
+// note keeps what ended the connection first.
+func (d *desktop) note(by peer, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.first == nil {
+		d.first = &ending{by, err}
+	}
+}
+
+func (d *desktop) ending() ending {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return *d.first
+}
+
+// stop closes both connections because the source stops.
+func (d *desktop) stop() {
+	d.note(connector, errStopping)
+	d.close()
+}
+
+// close closes both connections in order.
+func (d *desktop) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	_ = d.client.Close()
+	if d.server != nil {
+		_ = d.server.Close()
+	}
+}
+
+// reset breaks both connections, unless they have been closed.
+func (d *desktop) reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.closed = true
+		reset(d.client)
+		reset(d.server)
+	}
+}
+
+// reset closes a connection with a RST; what was not sent is dropped.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0) // fails for one that is closed
+	_ = conn.Close()
+}
