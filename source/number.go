@@ -29,7 +29,7 @@ type Numbers struct {
 func NewNumbers(areaCode string) (*Numbers, error) {
 	digits := strings.TrimPrefix(areaCode, "0")
 	if areaCode != "" && (len(digits) < 2 || len(digits) > 3 || !allDigits(digits) || digits[0] == '0') {
-		return nil, fmt.Errorf("%q is not a Chinese area code, such as 025 or 0755", areaCode)
+		return nil, fmt.Errorf("%q: expected a Chinese area code, such as 025 or 0755", areaCode)
 	}
 	seen, err := lru.New[string, string](rememberedNumbers)
 	if err != nil {

@@ -8,10 +8,8 @@ package source
 
 import (
 	"context"
-	"time"
 
 	"github.com/callpop/connector/schema"
-	"github.com/callpop/connector/source/pop"
 )
 
 // Emit stores an event durably. It blocks until the event is stored or ctx is
@@ -54,12 +52,4 @@ type Origin struct {
 	// state is the last one reported, which a gap repeats; guarded by the mutex of
 	// the Intake.
 	state schema.SessionState
-}
-
-// Decoding is what a server's pops need to be understood beyond their bytes. It
-// is shared by everything of one source and safe for concurrent use.
-type Decoding struct {
-	Charset  pop.Charset
-	Location *time.Location
-	Numbers  *Numbers
 }

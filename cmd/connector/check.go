@@ -19,7 +19,7 @@ import (
 )
 
 // checkTimeout bounds the look at each broker or name.
-const checkTimeout = 10 * time.Second
+const checkTimeout = 5 * time.Second
 
 // finding is one line of check's answer.
 type finding struct {

@@ -41,7 +41,7 @@ the rest goes on, and the exit code is 1.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			decoding, err := decodingFlags(timezone, areaCode, charset)
+			decoding, err := source.NewDecoding(pop.Charset(charset), timezone, areaCode)
 			if err != nil {
 				return usageError{err}
 			}
@@ -83,23 +83,6 @@ func decodingFlagsOn(c *cobra.Command, timezone, areaCode, charset *string) {
 	c.Flags().StringVar(timezone, "timezone", "Asia/Shanghai", "the server's time zone")
 	c.Flags().StringVar(areaCode, "area-code", "", "the site's area code, such as 025")
 	c.Flags().StringVar(charset, "charset", string(pop.Auto), "auto, utf-8 or gb18030")
-}
-
-func decodingFlags(timezone, areaCode, charset string) (*source.Decoding, error) {
-	location, err := time.LoadLocation(timezone)
-	if err != nil {
-		return nil, fmt.Errorf("--timezone is %q: expected a name such as Asia/Shanghai", timezone)
-	}
-	numbers, err := source.NewNumbers(areaCode)
-	if err != nil {
-		return nil, fmt.Errorf("--area-code: %w", err)
-	}
-	switch pop.Charset(charset) {
-	case pop.Auto, pop.UTF8, pop.GB18030:
-		return &source.Decoding{Charset: pop.Charset(charset), Location: location, Numbers: numbers}, nil
-	default:
-		return nil, fmt.Errorf("--charset is %q: expected auto, utf-8 or gb18030", charset)
-	}
 }
 
 // decodeRun is one run of the command.

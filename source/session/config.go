@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/callpop/connector/source"
@@ -83,11 +82,6 @@ func (c *Config) Validate() error {
 	if _, err := c.registration(); err != nil {
 		return err
 	}
-	switch c.Charset {
-	case pop.Auto, pop.UTF8, pop.GB18030:
-	default:
-		return fmt.Errorf("charset is %q: expected auto, utf-8 or gb18030", c.Charset)
-	}
 	if _, err := c.decoding(); err != nil {
 		return err
 	}
@@ -124,13 +118,5 @@ func (c *Config) registration() (frame.Registration, error) {
 }
 
 func (c *Config) decoding() (*source.Decoding, error) {
-	location, err := time.LoadLocation(c.Timezone)
-	if err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
-		return nil, fmt.Errorf("timezone is %q: expected a name of the IANA time zone database, such as Asia/Shanghai", c.Timezone)
-	}
-	numbers, err := source.NewNumbers(c.AreaCode)
-	if err != nil {
-		return nil, fmt.Errorf("area_code: %w", err)
-	}
-	return &source.Decoding{Charset: c.Charset, Location: location, Numbers: numbers}, nil
+	return source.NewDecoding(c.Charset, c.Timezone, c.AreaCode)
 }
