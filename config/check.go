@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/callpop/connector/source"
+	"github.com/callpop/connector/source/callback"
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
@@ -58,6 +60,7 @@ func (c *Config) check(m *mistakes) {
 	c.checkNames(m)
 	c.checkAddresses(m)
 	c.checkAgents(m)
+	c.checkCallbacks(m)
 }
 
 // Below a second nothing drains; a supervisor waits minutes at most.
@@ -117,10 +120,14 @@ func (c *Config) checkNames(m *mistakes) {
 
 // upstream is the LQ server that a source connects to.
 func (s *Source) upstream() (address string, holdsSessions, allowOverlap bool) {
-	if c, ok := s.Config.(*session.Config); ok {
+	switch c := s.Config.(type) {
+	case *session.Config:
 		return canonical(c.Address), true, c.AllowOverlap
+	case *relay.Config:
+		return canonical(c.Address), false, c.AllowOverlap
+	default:
+		return "", false, false
 	}
-	return "", false, false
 }
 
 // canonical writes an address such that two ways to write it are equal. Names are
@@ -178,6 +185,26 @@ func (c *Config) checkAgents(m *mistakes) {
 					Value: quote(agent.ID), Expected: "each agent of a server in one source",
 					message: fmt.Sprintf("%v has agent %s of server %s, as sources[%d] does: expected each agent of a server in one source", p, agent.ID, s.Server, at),
 				})
+			}
+		}
+	}
+}
+
+// checkCallbacks refuses callback sources that cannot share their address.
+func (c *Config) checkCallbacks(m *mistakes) {
+	for i := range c.Sources {
+		s, ok := c.Sources[i].Config.(*callback.Config)
+		if !ok {
+			continue
+		}
+		for j := range c.Sources[:i] {
+			other, ok := c.Sources[j].Config.(*callback.Config)
+			if !ok {
+				continue
+			}
+			if err := s.Conflict(other); err != nil {
+				m.said((*path)(nil).at("sources").entry(i), err, componentKeys(s))
+				break
 			}
 		}
 	}

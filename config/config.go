@@ -46,7 +46,8 @@ type Source struct {
 	Name string
 	// Type says what Config is.
 	Type string
-	// Config is a *session.Config for type session.
+	// Config is a *session.Config for type session, a *relay.Config for relay, a
+	// *callback.Config for callback.
 	Config Component
 }
 

@@ -83,13 +83,13 @@ func (d *decoder) value(p *path, in any, out reflect.Value) {
 	case out.Type() == reflect.SliceOf(sourceType):
 		d.components(p, in, func(p *path, values map[string]any) {
 			var s Source
-			s.Config = d.component(p, values, sourceKinds(), "source", &s.Type, field{key: "name", value: reflect.ValueOf(&s.Name).Elem()})
+			s.Config = d.component(p, values, sourceKinds(), &s.Type, field{key: "name", value: reflect.ValueOf(&s.Name).Elem()})
 			out.Set(reflect.Append(out, reflect.ValueOf(s)))
 		})
 	case out.Type() == reflect.SliceOf(sinkType):
 		d.components(p, in, func(p *path, values map[string]any) {
 			s := newSink()
-			s.Config = d.component(p, values, sinkKinds(), "sink", &s.Type,
+			s.Config = d.component(p, values, sinkKinds(), &s.Type,
 				field{key: "name", value: reflect.ValueOf(&s.Name).Elem()}, field{key: "start", value: reflect.ValueOf(&s.Start).Elem()})
 			out.Set(reflect.Append(out, reflect.ValueOf(s)))
 		})
@@ -180,8 +180,8 @@ func (d *decoder) components(p *path, in any, decode func(*path, map[string]any)
 
 // component decodes one source or sink, whose type says which keys it may have.
 // common are keys of every type. The result is nil where the type is wrong.
-func (d *decoder) component(p *path, values map[string]any, kinds []kind, what string, kindName *string, common ...field) Component {
-	names := strings.Join(available(kinds), " or ")
+func (d *decoder) component(p *path, values map[string]any, kinds []kind, kindName *string, common ...field) Component {
+	names := oneOf(kindNames(kinds))
 	in, ok := values["type"]
 	if !ok {
 		d.mistakes.add(p, Error{Expected: names, message: fmt.Sprintf("%v has no type: expected %s", p, names)})
@@ -198,14 +198,10 @@ func (d *decoder) component(p *path, values map[string]any, kinds []kind, what s
 	at := slices.IndexFunc(kinds, func(k kind) bool { return k.name == *kindName })
 	if at < 0 {
 		expected := names
-		if near, ok := nearest(*kindName, available(kinds)); ok {
+		if near, ok := nearest(*kindName, kindNames(kinds)); ok {
 			expected += ": did you mean " + near + "?"
 		}
 		d.mistakes.wrong(p.at("type"), show(in), expected)
-		return nil
-	}
-	if kinds[at].make == nil {
-		d.mistakes.wrong(p.at("type"), show(in), fmt.Sprintf("%s, as this version has no such %s yet", names, what))
 		return nil
 	}
 	c := kinds[at].make()

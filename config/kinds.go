@@ -1,16 +1,19 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/callpop/connector/sink/kafkasink"
 	"github.com/callpop/connector/sink/natssink"
+	"github.com/callpop/connector/source/callback"
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
 // kind is one type of source or sink.
 type kind struct {
 	name string
-	// make returns a Config of this kind with its defaults. nil means that this
-	// version does not have the kind: its name is refused as such.
+	// make returns a Config of this kind with its defaults.
 	make func() Component
 	// complete sets the defaults that follow from other keys; may be nil.
 	complete func(Component)
@@ -19,16 +22,27 @@ type kind struct {
 func sourceKinds() []kind {
 	return []kind{
 		{
-			name: "session",
-			make: func() Component { c := session.DefaultConfig(); return &c },
-			complete: func(c Component) {
-				if s, ok := c.(*session.Config); ok && s.Server == "" {
-					s.Server = s.Name
-				}
-			},
+			name:     "session",
+			make:     func() Component { c := session.DefaultConfig(); return &c },
+			complete: func(c Component) { serverIsName(&c.(*session.Config).Server, c.(*session.Config).Name) },
 		},
-		{name: "relay"},
-		{name: "callback"},
+		{
+			name:     "relay",
+			make:     func() Component { c := relay.DefaultConfig(); return &c },
+			complete: func(c Component) { serverIsName(&c.(*relay.Config).Server, c.(*relay.Config).Name) },
+		},
+		{
+			name:     "callback",
+			make:     func() Component { c := callback.DefaultConfig(); return &c },
+			complete: func(c Component) { serverIsName(&c.(*callback.Config).Server, c.(*callback.Config).Name) },
+		},
+	}
+}
+
+// serverIsName sets the default of server.
+func serverIsName(server *string, name string) {
+	if *server == "" {
+		*server = name
 	}
 }
 
@@ -39,12 +53,19 @@ func sinkKinds() []kind {
 	}
 }
 
-// available are the names of the kinds that this version has.
-func available(kinds []kind) (names []string) {
+// kindNames are the names of the kinds.
+func kindNames(kinds []kind) (names []string) {
 	for _, k := range kinds {
-		if k.make != nil {
-			names = append(names, k.name)
-		}
+		names = append(names, k.name)
 	}
 	return names
+}
+
+// oneOf writes a choice: session, relay or callback.
+func oneOf(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

@@ -13,6 +13,8 @@ import (
 // is an example.
 var required = []string{
 	"sources[0].name", "sources[0].type", "sources[0].address", "sources[0].agents", "sources[0].registration",
+	"sources[1].name", "sources[1].type", "sources[1].address",
+	"sources[2].name", "sources[2].type", "sources[2].listen",
 	"sinks[0].name", "sinks[0].type", "sinks[0].url",
 	"sinks[1].name", "sinks[1].type", "sinks[1].brokers",
 }
@@ -46,7 +48,6 @@ func defaults() map[string]string {
 		add(p, reflect.ValueOf(k.make()).Elem())
 	}
 	for list, kinds := range map[string][]kind{"sources": sourceKinds(), "sinks": sinkKinds()} {
-		kinds = slices.DeleteFunc(kinds, func(k kind) bool { return k.make == nil })
 		for i, k := range kinds {
 			component(list, i, k)
 		}
@@ -133,7 +134,7 @@ func TestTheSampleHasEveryKeyWithItsDefault(t *testing.T) {
 
 func TestTheSampleLoads(t *testing.T) {
 	c := mustLoad(t, string(Sample()))
-	if len(c.Sources) != 1 || len(c.Sinks) != 2 {
+	if len(c.Sources) != 3 || len(c.Sinks) != 2 {
 		t.Errorf("%d sources and %d sinks", len(c.Sources), len(c.Sinks))
 	}
 	c.Sources, c.Sinks = nil, nil

@@ -15,6 +15,8 @@ import (
 	"github.com/callpop/connector/config"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/sink"
+	"github.com/callpop/connector/source/callback"
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
@@ -108,6 +110,13 @@ func checkSource(ctx context.Context, s config.Source) []finding {
 			resolve(ctx, part, c.Address),
 			{part, "agents", true, fmt.Sprintf("%d sessions to server %s", len(c.Agents), c.Server)},
 		}
+	case *relay.Config:
+		return []finding{
+			resolve(ctx, part, c.Address),
+			{part, "listen", true, fmt.Sprintf("desktops connect to %s; at most %d", c.Listen, c.MaxClients)},
+		}
+	case *callback.Config:
+		return []finding{{part, "listen", true, fmt.Sprintf("pages call %s%s", c.Listen, c.Path)}}
 	default:
 		return []finding{{part, s.Type, true, ""}}
 	}

@@ -177,6 +177,11 @@ func (d *daemon) release(ctx context.Context) {
 			d.log.Warn("closing "+what, "error", err)
 		}
 	}
+	for _, s := range d.sources {
+		if listening, ok := s.(closer); ok {
+			report("source "+s.Status().Name, listening.Close())
+		}
+	}
 	var closing sync.WaitGroup
 	for _, s := range d.sinks {
 		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source"
+	"github.com/callpop/connector/source/capture"
 	"github.com/callpop/connector/source/pop"
 )
 
@@ -30,7 +31,7 @@ func decodeCommand(w *world) *cobra.Command {
 		Long: `Turn pop strings or callback URLs, one a line, from files or standard input,
 into CallPop events. A line that starts with http://, https://, / or ? is a
 callback; every other line is a pop string, without the length byte that comes
-before it on the wire.
+before it on the wire. A transcript of connector capture gives its pops.
 
 A line that is wrong gives an error with its line and column on standard error;
 the rest goes on, and the exit code is 1.`,
@@ -107,6 +108,9 @@ func (d *decodeRun) file(ctx context.Context, name string) error {
 		in = f
 	}
 	lines := bufio.NewReaderSize(in, maxDecodeLine)
+	if start, _ := lines.Peek(transcriptStart); capture.IsTranscript(start) {
+		return d.transcript(ctx, name, lines)
+	}
 	for number := 1; ctx.Err() == nil; number++ {
 		line, err := lines.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -134,6 +138,35 @@ func (d *decodeRun) file(ctx context.Context, name string) error {
 	return context.Cause(ctx)
 }
 
+// transcriptStart is enough of a file to know a transcript by.
+const transcriptStart = 256
+
+// transcript decodes the pops of a capture.
+func (d *decodeRun) transcript(ctx context.Context, name string, in io.Reader) error {
+	t, err := capture.Read(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	events, err := capture.Events(t, capture.EventOptions{Server: d.origin.Server, Decoding: d.origin.Decoding})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for e := range events {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if e.Err != nil {
+			d.wrong++
+			d.tell("%s: connection %d, frame %d: %v\n", name, e.Connection, e.Frame, e.Err)
+			continue
+		}
+		if err := d.show(e.Event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // line decodes one line; the error is one of writing.
 func (d *decodeRun) line(name string, number int, line []byte) error {
 	var event schema.Event
@@ -155,8 +188,12 @@ func (d *decodeRun) line(name string, number int, line []byte) error {
 		d.fail(name, number, offset+column, text)
 		return nil
 	}
+	return d.show(event)
+}
+
+func (d *decodeRun) show(event schema.Event) error {
 	if d.json {
-		_, err = fmt.Fprintf(d.stdout, "%s\n", event.Body)
+		_, err := fmt.Fprintf(d.stdout, "%s\n", event.Body)
 		return err
 	}
 	return explain(d.stdout, event.Body)

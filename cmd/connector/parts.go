@@ -15,6 +15,8 @@ import (
 	"github.com/callpop/connector/sink/kafkasink"
 	"github.com/callpop/connector/sink/natssink"
 	"github.com/callpop/connector/source"
+	"github.com/callpop/connector/source/callback"
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
@@ -98,8 +100,7 @@ func (d *daemon) warnOfCursors(ctx context.Context) error {
 	return nil
 }
 
-// makeSources makes the intake and the configured sources. The sources on one
-// address share its dial rate.
+// makeSources makes the intake and the configured sources.
 func (d *daemon) makeSources() error {
 	var err error
 	d.intake, err = source.NewIntake(source.IntakeOptions{
@@ -109,24 +110,48 @@ func (d *daemon) makeSources() error {
 	if err != nil {
 		return err
 	}
-	rates := map[string]*rate.Limiter{}
+	shared := sharing{rates: map[string]*rate.Limiter{}, servers: callback.NewServers()}
 	for _, c := range d.config.Sources {
-		switch kind := c.Config.(type) {
-		case *session.Config:
-			if rates[kind.Address] == nil {
-				rates[kind.Address] = source.NewDialRate(kind.DialRate)
-			}
-			s, err := session.New(*kind, session.Options{
-				Intake: d.intake, DialRate: rates[kind.Address], DownSince: d.downSince,
-				Logger: d.log.With("part", "session"), Meter: d.telemetry.Meter("session"),
-			})
-			if err != nil {
-				return fmt.Errorf("source %s: %w", c.Name, err)
-			}
-			d.sources = append(d.sources, s)
-		default:
-			return fmt.Errorf("source %s: type %s cannot be made", c.Name, c.Type)
+		s, err := d.makeSource(c, shared)
+		if err != nil {
+			return fmt.Errorf("source %s: %w", c.Name, err)
 		}
+		d.sources = append(d.sources, s)
 	}
 	return nil
+}
+
+// sharing is what sources have together.
+type sharing struct {
+	// rates pace the dials to each address.
+	rates map[string]*rate.Limiter
+	// servers are the listeners of callback sources.
+	servers *callback.Servers
+}
+
+// closer is a source that listens from when it is made.
+type closer interface{ Close() error }
+
+func (d *daemon) makeSource(c config.Source, shared sharing) (source.Source, error) {
+	log := d.log.With("part", c.Type)
+	switch kind := c.Config.(type) {
+	case *session.Config:
+		if shared.rates[kind.Address] == nil {
+			shared.rates[kind.Address] = source.NewDialRate(kind.DialRate)
+		}
+		return session.New(*kind, session.Options{
+			Intake: d.intake, DialRate: shared.rates[kind.Address], DownSince: d.downSince,
+			Logger: log, Meter: d.telemetry.Meter("session"),
+		})
+	case *relay.Config:
+		return relay.New(*kind, relay.Options{
+			Intake: d.intake, DownSince: d.downSince, Logger: log, Meter: d.telemetry.Meter("relay"),
+		})
+	case *callback.Config:
+		return callback.New(*kind, callback.Options{
+			Intake: d.intake, Servers: shared.servers, Logger: log, Meter: d.telemetry.Meter("callback"),
+		})
+	default:
+		return nil, fmt.Errorf("type %s cannot be made", c.Type)
+	}
 }

@@ -28,6 +28,8 @@ type simulation struct {
 	seed         uint64
 	heartbeat    time.Duration
 	registration string
+	replay       string
+	speed        float64
 }
 
 func simulateCommand(w *world) *cobra.Command {
@@ -37,10 +39,12 @@ func simulateCommand(w *world) *cobra.Command {
 		Use:   "simulate",
 		Short: "Be an LQ server: take agents' sessions and send them pops",
 		Long: fmt.Sprintf(`Be an LQ server (manual, chapter 7): take agents' sessions, send heartbeats, and
-send pops of made-up calls, or play a scenario: a file, or one of
+send pops of made-up calls, play back a transcript of connector capture, or play a
+scenario: a file, or one of
   %s`, strings.Join(lqsim.BuiltinScenarios(), ", ")),
 		Example: `  connector simulate --listen 127.0.0.1:7628 --agents 801-820 --rate 5 --format t1v5
-  connector simulate --agents 801,802 --scenario transfer`,
+  connector simulate --agents 801,802 --scenario transfer
+  connector simulate --replay lq.capture --speed 10`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			var err error
@@ -49,6 +53,9 @@ send pops of made-up calls, or play a scenario: a file, or one of
 			}
 			ctx, cancel := w.stopping(command.Context())
 			defer cancel()
+			if s.replay != "" {
+				return replayCapture(ctx, w, s)
+			}
 			return simulate(ctx, w, s)
 		},
 	}
@@ -61,6 +68,9 @@ send pops of made-up calls, or play a scenario: a file, or one of
 	c.Flags().StringVar(&s.scenario, "scenario", "", "play this scenario instead of made-up calls")
 	c.Flags().Uint64Var(&s.seed, "seed", 1, "the same seed makes the same calls")
 	c.Flags().DurationVar(&s.heartbeat, "heartbeat", lqsim.DefaultHeartbeat, "time between heartbeats")
+	c.Flags().StringVar(&s.replay, "replay", "", "play back a transcript of connector capture instead")
+	c.Flags().Float64Var(&s.speed, "speed", 1, "of --replay: times faster than recorded; 0 = without any pause")
+	c.MarkFlagsMutuallyExclusive("scenario", "replay")
 	c.Flags().StringVar(&s.registration, "registration", lqsim.DefaultRegistration, "template of the registration that clients send")
 	return c
 }

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 )
 
 // clientTimeout bounds a run of one of Kafka's own clients.
@@ -137,144 +134,4 @@ func (c *Cluster) run(t testing.TB, stdin []byte, class string, args ...string) 
 		t.Fatalf("%s: %v\n%s%s", class, err, tail(stdout.Bytes(), 2000), tail(stderr.Bytes(), 4000))
 	}
 	return stdout.Bytes()
-}
-
-// CreateTopic creates a topic and returns once every broker knows it. Config is
-// the topic's own, such as "min.insync.replicas".
-func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions, replication int, config map[string]string) {
-	t.Helper()
-	spec := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: replication}
-	for name, value := range config {
-		spec.ConfigEntries = append(spec.ConfigEntries, kafka.ConfigEntry{ConfigName: name, ConfigValue: value})
-	}
-	client, closeClient := c.client(topic)
-	defer closeClient()
-	res, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{spec}})
-	if err == nil {
-		err = res.Errors[topic]
-	}
-	if err != nil {
-		t.Fatalf("create topic %s: %v", topic, err)
-	}
-	deadline := time.Now().Add(30 * time.Second)
-	for _, address := range c.Addresses() {
-		for !c.knows(t.Context(), address, topic, partitions) {
-			if time.Now().After(deadline) {
-				t.Fatalf("broker %s does not know topic %s", address, topic)
-			}
-			time.Sleep(20 * time.Millisecond) // polling, up to the deadline
-		}
-	}
-}
-
-// knows reports whether a broker has a leader for each partition of a topic.
-func (c *Cluster) knows(ctx context.Context, address, topic string, partitions int) bool {
-	conn, err := kafka.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return false
-	}
-	all, err := conn.ReadPartitions(topic)
-	if err != nil || len(all) != partitions {
-		return false
-	}
-	for _, p := range all {
-		if p.Leader.Port == 0 || p.Error != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// DenyWrites forbids User to write to a topic, and AllowWrites takes that back.
-func (c *Cluster) DenyWrites(t testing.TB, topic string) {
-	t.Helper()
-	client, closeClient := c.client(topic)
-	defer closeClient()
-	res, err := client.CreateACLs(t.Context(), &kafka.CreateACLsRequest{ACLs: []kafka.ACLEntry{{
-		ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ResourcePatternType: kafka.PatternTypeLiteral,
-		Principal: "User:" + User, Host: "*", Operation: kafka.ACLOperationTypeWrite, PermissionType: kafka.ACLPermissionTypeDeny,
-	}}})
-	if err == nil && len(res.Errors) > 0 {
-		err = res.Errors[0]
-	}
-	if err != nil {
-		t.Fatalf("deny writes to %s: %v", topic, err)
-	}
-}
-
-// AllowWrites takes back what [Cluster.DenyWrites] forbade.
-func (c *Cluster) AllowWrites(t testing.TB, topic string) {
-	t.Helper()
-	client, closeClient := c.client(topic)
-	defer closeClient()
-	res, err := client.DeleteACLs(t.Context(), &kafka.DeleteACLsRequest{Filters: []kafka.DeleteACLsFilter{{
-		ResourceTypeFilter: kafka.ResourceTypeTopic, ResourceNameFilter: topic, ResourcePatternTypeFilter: kafka.PatternTypeLiteral,
-		Operation: kafka.ACLOperationTypeAny, PermissionType: kafka.ACLPermissionTypeAny,
-	}}})
-	if err == nil && len(res.Results) > 0 {
-		err = res.Results[0].Error
-	}
-	if err != nil {
-		t.Fatalf("allow writes to %s: %v", topic, err)
-	}
-}
-
-// client is a client of the open listener, and what closes it. Its metadata must
-// be that of the topic: creating one waits until the metadata holds it.
-func (c *Cluster) client(topic string) (*kafka.Client, func()) {
-	transport := &kafka.Transport{MetadataTopics: []string{topic}}
-	return &kafka.Client{Addr: kafka.TCP(c.Addresses()...), Timeout: 30 * time.Second, Transport: transport}, transport.CloseIdleConnections
-}
-
-// AwaitLeaders waits until some running broker sees a leader that runs for each
-// partition of a topic.
-func (c *Cluster) AwaitLeaders(t testing.TB, topic string) {
-	t.Helper()
-	c.awaitPartitions(t, topic, func(p kafka.Partition) bool {
-		return p.Error == nil && p.Leader.Port != 0 && c.Leader(p.Leader.ID).process != nil
-	})
-}
-
-// AwaitReplicas waits until n replicas of each partition of a topic are in sync.
-func (c *Cluster) AwaitReplicas(t testing.TB, topic string, n int) {
-	t.Helper()
-	c.awaitPartitions(t, topic, func(p kafka.Partition) bool { return len(p.Isr) == n })
-}
-
-func (c *Cluster) awaitPartitions(t testing.TB, topic string, good func(kafka.Partition) bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
-		all := c.partitions(t.Context(), topic)
-		if len(all) > 0 && !slices.ContainsFunc(all, func(p kafka.Partition) bool { return !good(p) }) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("topic %s: still %+v", topic, all)
-		}
-		time.Sleep(50 * time.Millisecond) // polling, up to the deadline
-	}
-}
-
-// partitions asks the first broker that runs and answers.
-func (c *Cluster) partitions(ctx context.Context, topic string) []kafka.Partition {
-	for _, b := range c.brokers {
-		if b.process == nil {
-			continue
-		}
-		conn, err := kafka.DialContext(ctx, "tcp", b.address(open))
-		if err != nil {
-			continue
-		}
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		all, err := conn.ReadPartitions(topic)
-		_ = conn.Close()
-		if err == nil {
-			return all
-		}
-	}
-	return nil
 }

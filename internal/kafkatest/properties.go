@@ -48,9 +48,12 @@ func (b *Broker) properties() map[string]string {
 		"group.initial.rebalance.delay.ms":         "0",
 		"log.cleaner.dedupe.buffer.size":           "2097152",
 		"auto.create.topics.enable":                "false",
-		// A killed broker's partitions are to move within seconds.
-		"broker.session.timeout.ms":    "3000",
+		// A killed broker is taken back after this, no sooner; one that starves
+		// for so long on a busy machine is taken for dead.
+		"broker.session.timeout.ms":    "6000",
 		"broker.heartbeat.interval.ms": "500",
+		// Tests make up the times of their records: none is too old to be kept.
+		"log.retention.ms": "-1",
 		// Denials can be added for a topic; without any, everybody may all.
 		"authorizer.class.name":                     "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"allow.everyone.if.no.acl.found":            "true",

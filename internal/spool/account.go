@@ -43,7 +43,7 @@ const maxClientConsumers = 1000
 // apiImport is one kind of request that the clients' account may make of the
 // spool's, whatever passed the gate.
 type apiImport struct {
-	// subject is what follows the prefix. {} stands for a stream's name.
+	// subject is what follows the prefix. %s stands for a stream's name.
 	subject string
 	// streamed requests are answered by more than one message.
 	streamed bool

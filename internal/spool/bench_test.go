@@ -105,3 +105,25 @@ func benchOptions(b *testing.B) Options {
 	o.Config.Dir, o.Config.MinFree = b.TempDir(), 0
 	return o
 }
+
+// BenchmarkOpen opens a log of a hundred thousand events.
+func BenchmarkOpen(b *testing.B) {
+	o := benchOptions(b)
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	emitAll(b, s, 64, 100_000)
+	closeSpool(b, s)
+	b.ResetTimer()
+	b.StartTimer()
+	for range b.N {
+		s, err := Open(context.Background(), o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		closeSpool(b, s)
+		b.StartTimer()
+	}
+}

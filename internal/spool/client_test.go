@@ -1,13 +1,18 @@
 package spool
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -483,21 +488,30 @@ func TestADirectGetOfAClientIsBounded(t *testing.T) {
 	}
 }
 
+// A client that never reads its socket is cut off once too much waits for it.
 func TestAClientThatDoesNotReadDoesNotHoldUpEmit(t *testing.T) {
-	s, conn := listening(t)
-	// A subscription whose messages nobody takes: the handler never returns.
-	block := make(chan struct{})
-	if _, err := conn.Subscribe("callpop.>", func(*nats.Msg) { <-block }); err != nil {
+	s, _ := listening(t)
+	deaf, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer close(block)
-	if err := conn.Flush(); err != nil {
+	defer deaf.Close()
+	if _, err := io.WriteString(deaf, "CONNECT {\"verbose\":false}\r\nSUB callpop.> 1\r\nPING\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	want := emitN(t, s, 2000)
-	if got := idsOf(take(t, read(t, s, schema.TypeCallPop, 0), len(want))); !slices.Equal(got, want) {
-		t.Error("the reader got other events")
+	// The answer to PING is the last thing that it reads.
+	for lines := bufio.NewScanner(deaf); lines.Text() != "PONG"; {
+		if !lines.Scan() {
+			t.Fatal("no answer to PING")
+		}
 	}
+	const n, size = 400, 100 << 10 // 40 MB: more than all buffers on the way
+	for i := range n {
+		e := newEvent(i)
+		e.Body = make([]byte, size)
+		emit(t, s, e)
+	}
+	eventually(t, "the client to be cut off", func() bool { return s.current().server.NumSlowConsumers() == 1 })
 }
 
 func TestAClientSurvivesARestart(t *testing.T) {
@@ -536,6 +550,39 @@ func restart(tb testing.TB, s *Spool) {
 	eventually(tb, "a new server", func() bool {
 		now := s.current()
 		return now != nil && now != e
+	})
+}
+
+// Whatever a client sends, what is passed on makes no consumer that delivers by
+// itself, and asks for no more than the bound, also to a reader that takes one
+// JSON value after another, as the server's does.
+func FuzzRequestsArePassedOnSafely(f *testing.F) {
+	f.Add("CONSUMER.CREATE.CALLPOP", []byte(`{"stream_name":"CALLPOP","config":{"deliver_subject":"x","ack_policy":"explicit"}}`))
+	f.Add("CONSUMER.CREATE.CALLPOP.a", []byte(`{"stream_name":"CALLPOP","config":{"name":"a","max_deliver":3,"backoff":[1]},"action":"create"}`))
+	f.Add("CONSUMER.DURABLE.CREATE.CALLPOP.a", []byte(`{"config":{}}{"config":{"Deliver_Subject":"x"}}`))
+	f.Add("DIRECT.GET.CALLPOP", []byte(`{"seq":1,"batch":99}`))
+	f.Add("STREAM.PURGE.CALLPOP", []byte(`{}`))
+	f.Fuzz(func(t *testing.T, subject string, body []byte) {
+		out, err := checkRequest(subject, body)
+		if err != nil {
+			return
+		}
+		switch {
+		case strings.Contains(subject, ".CREATE."):
+			var got server.CreateConsumerRequest
+			for d := json.NewDecoder(bytes.NewReader(out)); d.Decode(&got) == nil; {
+			}
+			if c := got.Config; c.DeliverSubject != "" || c.Direct || c.Sourcing {
+				t.Errorf("%q became %q", body, out)
+			}
+		case strings.HasPrefix(subject, "DIRECT.GET.") && len(out) > 0:
+			var got server.JSApiMsgGetRequest
+			for d := json.NewDecoder(bytes.NewReader(out)); d.Decode(&got) == nil; {
+			}
+			if got.MaxBytes < 1 || got.MaxBytes > maxDirectBytes {
+				t.Errorf("%q became %q", body, out)
+			}
+		}
 	})
 }
 

@@ -33,7 +33,7 @@ func (s *Spool) Cursor(ctx context.Context, sink string, t schema.Type) (seq uin
 	if err != nil {
 		return 0, false, err
 	}
-	e, err := s.acquire(ctx, false)
+	e, err := s.acquire(ctx, false, nil)
 	if err != nil {
 		return 0, false, fmt.Errorf("read cursor %s: %w", key, err)
 	}
@@ -53,7 +53,7 @@ func (s *Spool) SetCursor(ctx context.Context, sink string, t schema.Type, seq u
 	if err != nil {
 		return err
 	}
-	e, err := s.acquire(ctx, false)
+	e, err := s.acquire(ctx, false, nil)
 	if err == nil {
 		if err = setCursor(ctx, e, key, seq); err != nil {
 			err = s.cut(e, err)
@@ -68,7 +68,7 @@ func (s *Spool) SetCursor(ctx context.Context, sink string, t schema.Type, seq u
 // Cursors lists every cursor, by sink and type, also those whose sink is no
 // longer configured.
 func (s *Spool) Cursors(ctx context.Context) ([]Cursor, error) {
-	e, err := s.acquire(ctx, false)
+	e, err := s.acquire(ctx, false, nil)
 	if err == nil {
 		var all []Cursor
 		if all, err = s.allCursors(ctx, e); err == nil {
@@ -86,7 +86,7 @@ func (s *Spool) DeleteCursor(ctx context.Context, sink string, t schema.Type) er
 	if err != nil {
 		return err
 	}
-	e, err := s.acquire(ctx, false)
+	e, err := s.acquire(ctx, false, nil)
 	if err == nil {
 		// A purge leaves a marker in place of the value, a few bytes.
 		if err = e.cursors.Purge(ctx, key); err != nil {
@@ -172,16 +172,13 @@ func (s *Spool) clampCursors(ctx context.Context, e *engine) error {
 		if err != nil {
 			return err
 		}
-		state, err := streamState(ctx, e, st)
-		if err != nil {
-			return err
-		}
-		if c.Sequence <= state.Last {
+		last := e.last[st.index]
+		if c.Sequence <= last {
 			continue
 		}
 		s.logger.Warn("a cursor was beyond the end of its stream: events were lost with it",
-			"sink", c.Sink, "stream", st.name, "cursor", c.Sequence, "last", state.Last)
-		if err := setCursor(ctx, e, c.Sink+"."+st.name, state.Last); err != nil {
+			"sink", c.Sink, "stream", st.name, "cursor", c.Sequence, "last", last)
+		if err := setCursor(ctx, e, c.Sink+"."+st.name, last); err != nil {
 			return fmt.Errorf("set cursor %s.%s: %w", c.Sink, st.name, err)
 		}
 	}

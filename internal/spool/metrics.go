@@ -25,8 +25,7 @@ type metrics struct {
 	events   metric.Int64Counter
 	restarts metric.Int64Counter
 	observer metric.Registration
-	// of each stream, made once: with and without an error
-	ok, failed [len(streams)]metric.MeasurementOption
+	ok       [len(streams)]metric.MeasurementOption // made once
 }
 
 func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
@@ -35,9 +34,7 @@ func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
 	}
 	m := &metrics{}
 	for i, st := range streams {
-		stream := attribute.String("stream", st.name)
-		m.ok[i] = metric.WithAttributeSet(attribute.NewSet(stream))
-		m.failed[i] = metric.WithAttributeSet(attribute.NewSet(stream, attribute.String("error.type", "emit")))
+		m.ok[i] = metric.WithAttributeSet(attribute.NewSet(attribute.String("stream", st.name)))
 	}
 	var errs [6]error
 	m.duration, errs[0] = meter.Float64Histogram("callpop.spool.emit.duration", metric.WithUnit("s"),
@@ -80,9 +77,26 @@ func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
 func (m *metrics) emitted(ctx context.Context, st stream, d time.Duration, err error) {
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		m.duration.Record(ctx, d.Seconds(), m.failed[st.index])
+		m.duration.Record(ctx, d.Seconds(), metric.WithAttributes(
+			attribute.String("stream", st.name), attribute.String("error.type", errorType(err))))
 		return
 	}
 	m.duration.Record(ctx, d.Seconds(), m.ok[st.index])
 	m.events.Add(ctx, 1, m.ok[st.index])
+}
+
+// errorType is one of few words for err.
+func errorType(err error) string {
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return "too_large"
+	case errors.Is(err, ErrRestarted), errors.Is(err, ErrClosed):
+		return "stopped"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "cancelled"
+	case isFault(err):
+		return "write_failed"
+	default:
+		return "_OTHER"
+	}
 }

@@ -36,10 +36,11 @@ type Reader struct {
 	last uint64
 	lost uint64
 
+	engine *engine // in which last was read
 	inbox  *inbox
 	closed chan struct{}
 	once   sync.Once
-	using  sync.Mutex // held by Next, so that Close can wait for it
+	using  sync.Mutex // held by Next
 }
 
 // Read returns a reader of the events of type t with sequences greater than
@@ -50,32 +51,34 @@ func (s *Spool) Read(ctx context.Context, t schema.Type, after uint64) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("read the spool: %w", err)
 	}
-	if _, err := s.acquire(ctx, false); err != nil {
+	e, err := s.acquire(ctx, false, nil)
+	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", st.name, err)
 	}
-	return &Reader{spool: s, stream: st, last: after, closed: make(chan struct{})}, nil
+	return &Reader{spool: s, stream: st, last: after, engine: e, closed: make(chan struct{})}, nil
 }
 
 // Next waits until there is a record and returns those that are there now, at
-// least one and at most max, in the order of their sequence. It returns fewer
+// least one and at most limit, in the order of their sequence. It returns fewer
 // where they are many bytes together.
 //
 // After an error, Next may be called again and goes on where it was; only
 // [ErrClosed] is for good. [ErrRestarted] means that the embedded server was
 // restarted under the call.
-func (r *Reader) Next(ctx context.Context, max int) ([]Record, error) {
+func (r *Reader) Next(ctx context.Context, limit int) ([]Record, error) {
 	r.using.Lock()
+	defer r.tidy()
 	defer r.using.Unlock()
-	records, err := r.next(ctx, max)
+	records, err := r.next(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s after %d: %w", r.stream.name, r.last, err)
 	}
 	return records, nil
 }
 
-func (r *Reader) next(ctx context.Context, max int) ([]Record, error) {
-	if max < 1 {
-		return nil, fmt.Errorf("a batch of at most %d: expected 1 or more", max)
+func (r *Reader) next(ctx context.Context, limit int) ([]Record, error) {
+	if limit < 1 {
+		return nil, fmt.Errorf("at most %d records: expected 1 or more", limit)
 	}
 	for {
 		select {
@@ -83,18 +86,24 @@ func (r *Reader) next(ctx context.Context, max int) ([]Record, error) {
 			return nil, ErrClosed
 		default:
 		}
-		e, err := r.spool.acquire(ctx, false)
+		e, err := r.spool.acquire(ctx, false, r.closed)
 		if err != nil {
 			return nil, err
 		}
-		grown := r.spool.tails[r.stream.index].wait()
-		records, err := r.batch(ctx, e, min(max, maxBatch))
+		known, grown := r.spool.tails[r.stream.index].wait()
+		records, err := r.batch(ctx, e, min(limit, maxBatch))
 		if len(records) > 0 {
 			// An error on the way is that of the next call too.
 			return records, nil
 		}
 		if err != nil {
 			return nil, r.spool.cut(e, err)
+		}
+		if known > r.last {
+			if err := r.skip(ctx, e); err != nil {
+				return nil, r.spool.cut(e, err)
+			}
+			continue
 		}
 		select {
 		case <-grown:
@@ -108,11 +117,11 @@ func (r *Reader) next(ctx context.Context, max int) ([]Record, error) {
 	}
 }
 
-// batch gets records until there are max of them, or many bytes, or no more.
-func (r *Reader) batch(ctx context.Context, e *engine, max int) ([]Record, error) {
+// batch gets records until it has as many as the limit, or many bytes, or no more.
+func (r *Reader) batch(ctx context.Context, e *engine, limit int) ([]Record, error) {
 	var records []Record
-	for bytes := 0; len(records) < max && bytes < maxBatchBytes; {
-		got, err := r.get(ctx, e, min(max-len(records), maxGet))
+	for bytes := 0; len(records) < limit && bytes < maxBatchBytes; {
+		got, err := r.get(ctx, e, min(limit-len(records), maxGet))
 		if err != nil {
 			r.drop()
 			return records, err
@@ -128,6 +137,40 @@ func (r *Reader) batch(ctx context.Context, e *engine, max int) ([]Record, error
 	return records, nil
 }
 
+// skip moves on where the stream is known to have gone on and yet gives nothing:
+// the rest of it went by its limits, or its next record is damaged. Without this,
+// one damaged record would hold up a sink for good.
+func (r *Reader) skip(ctx context.Context, e *engine) error {
+	state, err := streamState(ctx, e, r.stream)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.First > r.last+1:
+		r.pass(state.First - 1)
+	case r.last+1 <= e.last[r.stream.index]:
+		r.pass(r.last + 1)
+		r.spool.logger.Error("a record of the spool is damaged", "stream", r.stream.name, "sequence", r.last)
+	default:
+		// This very server stored it. After a block that was cut at a damaged record
+		// the server (2.15.2) reads what it stores next only once it was restarted.
+		r.spool.fault(e, fmt.Errorf("stream %s: record %d was stored and cannot be read", r.stream.name, r.last+1))
+		select {
+		case <-e.retired:
+		case <-r.closed:
+		case <-ctx.Done():
+		}
+		return ErrRestarted
+	}
+	return nil
+}
+
+// pass counts everything up to sequence as lost.
+func (r *Reader) pass(sequence uint64) {
+	r.lost += sequence - r.last
+	r.last = sequence
+}
+
 // Lost returns how many sequences were gone, by the log's limits or by damage,
 // before records that were handed out: between the reader's start and the first,
 // and between one and the next.
@@ -136,13 +179,20 @@ func (r *Reader) Lost() uint64 { return r.lost }
 // Close ends the reader; a Next under way returns [ErrClosed]. It is safe to call
 // it twice.
 func (r *Reader) Close() error {
-	r.once.Do(func() {
-		close(r.closed)
-		// A Next under way notices and lets go of its inbox; afterwards there is
-		// nobody else to do it.
-		r.using.Lock()
-		defer r.using.Unlock()
-		r.drop()
-	})
+	r.once.Do(func() { close(r.closed) })
+	r.tidy()
 	return nil
+}
+
+// tidy lets go of a closed reader's inbox, or leaves it to the Next under way:
+// Close must not wait for that one, nor miss what it leaves behind.
+func (r *Reader) tidy() {
+	select {
+	case <-r.closed:
+		if r.using.TryLock() {
+			r.drop()
+			r.using.Unlock()
+		}
+	default:
+	}
 }

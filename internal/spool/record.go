@@ -11,4 +11,7 @@ type Record struct {
 	// SpoolSequence is the CloudEvents extension spoolsequence:
 	// "<spool id>-<number, zero-padded to 20 digits>". It sorts as text.
 	SpoolSequence string
+	// Replay names the replay that carries the record to a sink once more; empty
+	// for its first way there. The spool does not hold it.
+	Replay string
 }

@@ -132,11 +132,7 @@ func TestAWaitingReaderIsToldOfARestartAndReadsOn(t *testing.T) {
 		_, err := r.Next(context.Background(), 1)
 		failed <- err
 	}()
-	eventually(t, "the reader to wait", func() bool {
-		s.tails[0].mu.Lock()
-		defer s.tails[0].mu.Unlock()
-		return s.tails[0].grown != nil
-	})
+	waits(t, s)
 	restart(t, s)
 	if err := <-failed; !errors.Is(err, ErrRestarted) {
 		t.Errorf("error = %v", err)

@@ -37,6 +37,8 @@ type engine struct {
 	js           jetstream.JetStream // on control
 	cursors      jetstream.KeyValue
 	gate         *gate
+	// last is the newest sequence of each stream when the engine started.
+	last [len(streams)]uint64
 	// retired is closed before the server is shut down.
 	retired chan struct{}
 }
@@ -224,6 +226,16 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 		return fmt.Errorf("connect to embedded server: %w", err)
 	}
 	if e.cursors, err = createStreams(ctx, e.js, s.config); err != nil {
+		return err
+	}
+	for i, st := range streams {
+		state, err := streamState(ctx, e, st)
+		if err != nil {
+			return err
+		}
+		e.last[i] = state.Last
+	}
+	if err := s.clampCursors(ctx, e); err != nil {
 		return err
 	}
 	conn, err := s.dial(e, "gate", s.logins.gate)

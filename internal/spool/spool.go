@@ -62,7 +62,7 @@ type Spool struct {
 	mu      sync.Mutex
 	engine  *engine       // guarded by mu; nil while none runs
 	status  Status        // guarded by mu
-	changed chan struct{} // guarded by mu; closed when the phase changes
+	changed chan struct{} // guarded by mu; closed when engine or phase change
 }
 
 // Open opens the log in o.Config.Dir, which it makes where it is missing, and
@@ -103,10 +103,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	s.life, s.end = context.WithCancel(context.Background())
 	e, err := s.start(ctx)
 	if err == nil {
-		if err = s.clampCursors(ctx, e); err == nil {
-			s.metrics, err = newMetrics(s, o.Meter)
-		}
-		if err != nil {
+		if s.metrics, err = newMetrics(s, o.Meter); err != nil {
 			e.stop()
 		}
 	}
@@ -115,6 +112,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.lock.Close())
 	}
 	s.addr = e.addr()
+	s.startTails(e)
 	s.started = time.Now()
 	s.settle(e)
 	s.ended.Go(s.supervise)
@@ -217,7 +215,6 @@ func (s *Spool) close() {
 	if e != nil {
 		e.stop()
 	}
-	s.wakeReaders()
 	if err := s.lock.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("unlock spool directory %s: %w", s.config.Dir, err))
 	}

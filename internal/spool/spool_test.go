@@ -128,12 +128,23 @@ func TestALoneEventIsDeliveredWhileItsReaderWaits(t *testing.T) {
 		}
 	}()
 	for n := range 3 {
+		waits(t, s)
 		e := newEvent(n)
 		emit(t, s, e)
 		if id := <-got; id != e.ID {
 			t.Errorf("got %s, want %s", id, e.ID)
 		}
 	}
+}
+
+// waits returns once a reader waits for the next pop.
+func waits(t *testing.T, s *Spool) {
+	t.Helper()
+	eventually(t, "the reader to wait", func() bool {
+		s.tails[0].mu.Lock()
+		defer s.tails[0].mu.Unlock()
+		return s.tails[0].grown != nil
+	})
 }
 
 func TestAReaderCountsWhatTheLimitsTookAway(t *testing.T) {
@@ -309,6 +320,27 @@ func TestCloseEndsAWaitingNext(t *testing.T) {
 			t.Errorf("close %s: %v", what, err)
 		}
 	}
+}
+
+func TestCloseEndsANextThatWaitsForARestart(t *testing.T) {
+	s := openSpool(t, testOptions(t.TempDir()))
+	r := read(t, s, schema.TypeCallPop, 0)
+	emitN(t, s, 1)
+	take(t, r, 1)
+	e := s.current()
+	s.set(nil, Restarting, "the test wants it")
+	done := make(chan error)
+	go func() {
+		_, err := r.Next(context.Background(), 1)
+		done <- err
+	}()
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("error = %v", err)
+	}
+	s.set(e, Serving, "")
 }
 
 func TestAClosedSpoolSaysSo(t *testing.T) {

@@ -26,7 +26,7 @@ func (s *Spool) State(ctx context.Context, t schema.Type) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("state: %w", err)
 	}
-	e, err := s.acquire(ctx, false)
+	e, err := s.acquire(ctx, false, nil)
 	if err != nil {
 		return State{}, fmt.Errorf("state of stream %s: %w", st.name, err)
 	}

@@ -16,7 +16,8 @@ const (
 	Serving Phase = "serving"
 	// LowSpace: free disk space is below min_free; Emit waits, readers read.
 	LowSpace Phase = "low_space"
-	// Restarting: the embedded server is being restarted; Emit and readers wait.
+	// Restarting: the embedded server is restarted or about to be; Emit waits,
+	// readers read until it stops.
 	Restarting Phase = "restarting"
 	// Failed: the embedded server did not start again; it is tried until it does.
 	Failed Phase = "failed"
@@ -52,9 +53,9 @@ func (s *Spool) Status() Status {
 	return s.status
 }
 
-// acquire returns the engine that runs, waiting for one; with room, it waits for
-// disk space too.
-func (s *Spool) acquire(ctx context.Context, room bool) (*engine, error) {
+// acquire returns the engine that runs, waiting for one; with room, it waits until
+// the spool serves. It stops waiting when closed is closed.
+func (s *Spool) acquire(ctx context.Context, room bool, closed <-chan struct{}) (*engine, error) {
 	for {
 		s.mu.Lock()
 		e, phase, changed := s.engine, s.status.Phase, s.changed
@@ -67,6 +68,8 @@ func (s *Spool) acquire(ctx context.Context, room bool) (*engine, error) {
 		}
 		select {
 		case <-changed:
+		case <-closed:
+			return nil, ErrClosed
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for the spool (%s): %w", phase, ctx.Err())
 		}
@@ -81,18 +84,21 @@ func (s *Spool) set(e *engine, phase Phase, detail string) {
 	if s.status.Phase == Closed {
 		return
 	}
+	another := s.engine != e
 	s.engine = e
 	before, known := s.status.Phase, s.status.Detail
 	s.status.Detail = detail
 	if phase == Failed && detail != known {
 		s.logger.Error("embedded server does not start; trying on", "dir", s.config.Dir, "error", detail)
 	}
+	if another || before != phase {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
 	if before == phase {
 		return
 	}
 	s.status.Phase, s.status.Since = phase, time.Now()
-	close(s.changed)
-	s.changed = make(chan struct{})
 	switch {
 	case before == "" && phase == Serving, phase == Closed:
 	case phase == Serving:

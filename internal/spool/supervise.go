@@ -56,20 +56,26 @@ func (s *Spool) supervise() {
 }
 
 // restart stops the engine and starts another, until one starts or the spool is
-// closed.
+// closed. Restarts that follow one another wait longer and longer; until the
+// engine is stopped, readers go on with it.
 func (s *Spool) restart(f fault) {
 	s.logger.Error("restarting the embedded server", "dir", s.config.Dir, "cause", f.err)
-	s.set(nil, Restarting, f.err.Error())
-	f.engine.stop()
 	s.metrics.restarts.Add(s.life, 1)
+	s.set(f.engine, Restarting, f.err.Error())
 	if time.Since(s.started) > calm {
 		s.backoff = 0
 	}
+	running := f.engine
 	for {
 		if !s.pause(s.backoff) {
 			return
 		}
 		s.backoff = min(max(2*s.backoff, s.minBackoff), maxBackoff)
+		if running != nil {
+			s.set(nil, Restarting, f.err.Error())
+			running.stop()
+			running = nil
+		}
 		e, err := s.start(s.life)
 		if s.life.Err() != nil {
 			if err == nil {
@@ -79,8 +85,8 @@ func (s *Spool) restart(f fault) {
 		}
 		if err == nil {
 			s.started = time.Now()
+			s.startTails(e)
 			s.settle(e)
-			s.wakeReaders()
 			return
 		}
 		s.set(nil, Failed, err.Error())

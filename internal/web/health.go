@@ -1,6 +1,8 @@
 package web
 
 import (
+	"golang.org/x/net/netutil"
+
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,7 +94,7 @@ func listen(ctx context.Context, c Config, o Options, l limits) (*Health, error)
 		}
 		return nil, fmt.Errorf("http.health: listen on %s: %w", c.Health, err)
 	}
-	h.listener = newLimitListener(listener, l.connections)
+	h.listener = netutil.LimitListener(listener, l.connections)
 	return h, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/metadata"
@@ -47,7 +48,7 @@ func checkConnection(ctx context.Context, l *link, c *Config) sink.Finding {
 	f := sink.Finding{What: "connection"}
 	ctx, cancel := context.WithTimeout(ctx, c.PublishTimeout)
 	defer cancel()
-	res, err := l.send(ctx, &metadata.Request{TopicNames: []string{l.topic}})
+	res, err := l.send(ctx, &metadata.Request{TopicNames: []string{l.name}})
 	if err != nil {
 		f.Err = fmt.Errorf("%s: %w", explanations[classify(err)], hint(err))
 		return f
@@ -73,7 +74,7 @@ func sendsSecrets(c *Config) bool {
 }
 
 func checkTopic(ctx context.Context, l *link, c *Config) sink.Finding {
-	f := sink.Finding{What: "topic " + l.topic}
+	f := sink.Finding{What: "topic " + l.name}
 	ctx, cancel := context.WithTimeout(ctx, c.PublishTimeout)
 	defer cancel()
 	topic, err := l.metadata(ctx)
@@ -103,7 +104,7 @@ func checkTopic(ctx context.Context, l *link, c *Config) sink.Finding {
 		f.Detail += "; its settings cannot be read: " + excerpt(err.Error())
 		return f
 	}
-	f.Detail += ", min.insync.replicas " + excerpt(settings["min.insync.replicas"])
+	f.Detail += fmt.Sprintf(", min.insync.replicas %s, kept %s", excerpt(settings["min.insync.replicas"]), retention(settings))
 	if compacts(settings) {
 		f.Err = errors.New("its cleanup.policy has compact: of the events of one call all but the last will be deleted")
 	}
@@ -113,8 +114,8 @@ func checkTopic(ctx context.Context, l *link, c *Config) sink.Finding {
 // settings are those of the topic that publishing depends on.
 func (l *link) settings(ctx context.Context) (map[string]string, error) {
 	res, err := l.client().DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{
-		ResourceType: kafka.ResourceTypeTopic, ResourceName: l.topic,
-		ConfigNames: []string{"cleanup.policy", "min.insync.replicas"},
+		ResourceType: kafka.ResourceTypeTopic, ResourceName: l.name,
+		ConfigNames: []string{"cleanup.policy", "min.insync.replicas", "retention.ms"},
 	}}})
 	if err != nil {
 		return nil, err
@@ -134,4 +135,18 @@ func (l *link) settings(ctx context.Context) (map[string]string, error) {
 // compacts reports whether the topic keeps the last event of a key only.
 func compacts(settings map[string]string) bool {
 	return slices.Contains(strings.Split(settings["cleanup.policy"], ","), "compact")
+}
+
+// retention says how long the topic keeps an event. Kafka counts from the event's
+// time, so that one that waited longer in the spool is deleted as it arrives.
+func retention(settings map[string]string) string {
+	ms, err := strconv.ParseInt(settings["retention.ms"], 10, 64)
+	switch {
+	case err != nil:
+		return "for a time that is unknown"
+	case ms < 0:
+		return "for ever"
+	default:
+		return (time.Duration(ms) * time.Millisecond).String()
+	}
 }

@@ -8,6 +8,10 @@
 // and Sarama can be chosen. Each of the three types of event has a topic, and one
 // whose topic is empty is switched off.
 //
+// Kafka counts a topic's retention.ms from the time of a record: keep it longer
+// than the spool keeps events (spool.max_age), or what waited out a long outage is
+// deleted as it arrives.
+//
 // # One call of Publish
 //
 // The records are grouped by partition here, and all partitions of one leader go

@@ -71,7 +71,7 @@ func TestEachAnswerOfABrokerIsForGoodOrIsGotOver(t *testing.T) {
 			if got.Reason != test.reason || got.Topic != c.Topic || got.Partition != 0 {
 				t.Errorf("got reason %s of %s/%d, want %s of %s/0: %v", got.Reason, got.Topic, got.Partition, test.reason, c.Topic, err)
 			}
-			if permanent := test.reason == Refused; sink.IsPermanent(err.(sink.BatchError)[0]) != permanent {
+			if permanent := test.reason == Refused; sink.IsPermanent(batchOf(t, err)[0]) != permanent {
 				t.Errorf("permanent: got %v, want %v: %v", !permanent, permanent, err)
 			}
 			if test.copies > 0 {
@@ -82,6 +82,15 @@ func TestEachAnswerOfABrokerIsForGoodOrIsGotOver(t *testing.T) {
 			}
 		})
 	}
+}
+
+func batchOf(t *testing.T, err error) sink.BatchError {
+	t.Helper()
+	var batch sink.BatchError
+	if !errors.As(err, &batch) {
+		t.Fatalf("got %v (%T), want a BatchError", err, err)
+	}
+	return batch
 }
 
 // poisoned faults the batches that hold a word; the batches must not be
@@ -201,7 +210,7 @@ func TestAnOversizedRecordAmongOthersIsRefusedAlone(t *testing.T) {
 	const bad = 77
 	all[bad].Body = bytes.Repeat([]byte("x"), limit)
 
-	checkOneBad(t, s, all, bad)
+	_ = checkOneBad(t, s, all, bad)
 	checkAllButOne(t, c, all, bad)
 	// What the topic takes has been learnt, so that calls after this one do not
 	// begin with a refusal.
@@ -238,7 +247,7 @@ func TestABrokenConnectionIsGotOver(t *testing.T) {
 			if got := errorOf(t, err); got.Reason != test.reason {
 				t.Errorf("got %s (%v), want %s", got.Reason, err, test.reason)
 			}
-			for i, e := range err.(sink.BatchError) {
+			for i, e := range batchOf(t, err) {
 				if e == nil || sink.IsPermanent(e) {
 					t.Errorf("record %d: got %v, want a passing failure", i, e)
 				}

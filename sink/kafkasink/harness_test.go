@@ -146,7 +146,7 @@ func readTopic(ctx context.Context, c Config, topic string) ([]Message, error) {
 
 func readPartition(ctx context.Context, l *link, partition int, at int64) ([]Message, error) {
 	fetched, err := l.client().Fetch(ctx, &kafka.FetchRequest{
-		Topic: l.topic, Partition: partition, Offset: at, MinBytes: 1, MaxBytes: 10 << 20, MaxWait: time.Second,
+		Topic: l.name, Partition: partition, Offset: at, MinBytes: 1, MaxBytes: 10 << 20, MaxWait: time.Second,
 	})
 	if err == nil {
 		err = fetched.Error
@@ -163,7 +163,7 @@ func readPartition(ctx context.Context, l *link, partition int, at int64) ([]Mes
 		if err != nil {
 			return nil, err
 		}
-		m, err := newMessage(l.topic, partition, r)
+		m, err := newMessage(l.name, partition, r)
 		if err != nil {
 			return nil, err
 		}

@@ -121,6 +121,8 @@ func TestEveryEventArrivesInOrderThroughAnOutageUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("restarts a real Kafka")
 	}
+	cluster := kafkatest.Start(t, kafkatest.Options{})
+	broker := cluster.Broker(0)
 	for _, test := range []struct {
 		name string
 		end  func(*kafkatest.Broker, testing.TB)
@@ -129,12 +131,10 @@ func TestEveryEventArrivesInOrderThroughAnOutageUnderLoad(t *testing.T) {
 		{"killed", (*kafkatest.Broker).Kill},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cluster := kafkatest.Start(t, kafkatest.Options{})
-			broker := cluster.Broker(0)
 			c := realConfig(t, cluster, 4)
 			s := open(t, c)
 			load := newLoad(sinktest.NewSpool())
-			forward(t, s, load.spool, func() {
+			forward(t, s, load.spool, func(*sink.Forwarder) {
 				load.start(t)
 				for range 2 {
 					load.await(t, 300)
@@ -223,7 +223,7 @@ func TestARealKafkaCreatesTopicsAndIsChecked(t *testing.T) {
 	s = open(t, c)
 	publishRest(t, s, records(20, 20))
 	findings := s.Check(t.Context())
-	if f := findingFor(t, findings, "topic "+c.Topic); f.Err != nil || f.Detail != "5 partitions, 1 replicas, min.insync.replicas 1" {
+	if f := findingFor(t, findings, "topic "+c.Topic); f.Err != nil || f.Detail != "5 partitions, 1 replicas, min.insync.replicas 1, kept 24h0m0s" {
 		t.Errorf("got %+v", f)
 	}
 	if f := findingFor(t, findings, "topic "+c.SessionTopic); f.Err == nil || !strings.Contains(f.Err.Error(), "compact") {
@@ -245,12 +245,12 @@ func TestARealKafkaRefusesWhatIsTooLargeOrFromTheFuture(t *testing.T) {
 	t.Run("too large", func(t *testing.T) {
 		batch := append([]sink.Record(nil), all...)
 		batch[40].Body = []byte(strings.Repeat("x", 30_000))
-		checkOneBad(t, s, batch, 40)
+		_ = checkOneBad(t, s, batch, 40)
 	})
 	t.Run("from the future", func(t *testing.T) {
 		batch := append([]sink.Record(nil), all...)
 		batch[7].Time = time.Now().Add(24 * time.Hour)
-		checkOneBad(t, s, batch, 7)
+		_ = checkOneBad(t, s, batch, 7)
 	})
 }
 
@@ -290,13 +290,16 @@ func TestEveryEventArrivesInOrderThroughTheDeathOfLeaders(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs three brokers of a real Kafka")
 	}
-	cluster := kafkatest.Start(t, kafkatest.Options{Brokers: 3})
+	cluster := kafkatest.Start(t, kafkatest.Options{Brokers: 3, Properties: map[string]string{
+		// A killed broker's partitions move after this, no sooner.
+		"broker.session.timeout.ms": "4000", "broker.heartbeat.interval.ms": "500",
+	}})
 	c := testConfig(cluster.Addresses()...)
 	cluster.CreateTopic(t, c.Topic, 6, 3, map[string]string{"min.insync.replicas": "2"})
 	c.SessionTopic, c.DeadLetterTopic = "", ""
 	s := open(t, c)
 	load := newLoad(sinktest.NewSpool())
-	forward(t, s, load.spool, func() {
+	forward(t, s, load.spool, func(*sink.Forwarder) {
 		load.start(t)
 		load.await(t, 300)
 		for i, end := range []func(*kafkatest.Broker, testing.TB){(*kafkatest.Broker).Kill, (*kafkatest.Broker).Stop} {

@@ -30,7 +30,7 @@ const (
 // after a failure then disturbs no other topic, and the metadata that is asked
 // for is that of one topic.
 type link struct {
-	topic     string
+	name      string // the topic's
 	addr      net.Addr
 	transport *kafka.Transport
 	login     *watched // nil without a login
@@ -54,7 +54,7 @@ func newLink(c *Config, o *Options, topic string) (*link, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
 	}
-	l := &link{topic: topic, addr: kafka.TCP(c.Brokers...), conns: make(map[*conn]struct{})}
+	l := &link{name: topic, addr: kafka.TCP(c.Brokers...), conns: make(map[*conn]struct{})}
 	l.transport = &kafka.Transport{
 		Dial:           l.track(dial),
 		DialTimeout:    c.PublishTimeout,
@@ -102,7 +102,7 @@ func (l *link) layout(ctx context.Context) (*layout, error) {
 }
 
 func (l *link) metadata(ctx context.Context) (*metadata.ResponseTopic, error) {
-	res, err := l.send(ctx, &metadata.Request{TopicNames: []string{l.topic}})
+	res, err := l.send(ctx, &metadata.Request{TopicNames: []string{l.name}})
 	if err != nil {
 		return nil, fmt.Errorf("find the topic: %w", err)
 	}
@@ -119,13 +119,13 @@ func (l *link) metadata(ctx context.Context) (*metadata.ResponseTopic, error) {
 // create creates the topic and returns once the cluster has a leader for each
 // partition.
 func (l *link) create(ctx context.Context, how *CreateTopics) error {
-	spec := kafka.TopicConfig{Topic: l.topic, NumPartitions: how.Partitions, ReplicationFactor: how.Replication}
+	spec := kafka.TopicConfig{Topic: l.name, NumPartitions: how.Partitions, ReplicationFactor: how.Replication}
 	for name, value := range how.Config {
 		spec.ConfigEntries = append(spec.ConfigEntries, kafka.ConfigEntry{ConfigName: name, ConfigValue: value})
 	}
 	res, err := l.client().CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{spec}})
 	if err == nil {
-		err = res.Errors[l.topic]
+		err = res.Errors[l.name]
 	}
 	if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
 		return fmt.Errorf("create the topic: %w", err)
@@ -155,7 +155,7 @@ func (f *layout) complete() bool {
 // send makes one request to the broker that the transport chooses for it.
 func (l *link) send(ctx context.Context, request protocol.Message) (protocol.Message, error) {
 	res, err := l.transport.RoundTrip(ctx, l.addr, request)
-	if err != nil && l.login != nil && l.login.open.Swap(0) > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+	if err != nil && l.login != nil && l.login.take() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 		return nil, errRefused
 	}
 	return res, err

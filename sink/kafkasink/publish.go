@@ -46,7 +46,7 @@ func (t *topic) publish(ctx context.Context, records []sink.Record) error {
 	found, err := t.find(ctx)
 	if err != nil {
 		t.drop()
-		return topicError(t.link.topic, err)
+		return topicError(t.name, err)
 	}
 	c := &call{topic: t, records: records, messages: make([]message, len(records)), errs: make(sink.BatchError, len(records))}
 	e := encoder{left: len(records)}
@@ -182,7 +182,7 @@ func (c *call) request(ctx context.Context, batches []*batch) {
 		Acks: t.acks,
 		// The broker is to give up before we do: its answer says more.
 		Timeout: int32(t.config.PublishTimeout * 3 / 4 / time.Millisecond),
-		Topics:  []produce.RequestTopic{{Topic: t.link.topic, Partitions: partitions}},
+		Topics:  []produce.RequestTopic{{Topic: t.name, Partitions: partitions}},
 	})
 	for _, b := range batches {
 		if b.err = err; err != nil {
@@ -244,7 +244,7 @@ func (c *call) settle(round []*batch) (broken bool) {
 // fail gives a batch's records an error after which they may or may not be
 // stored, and ends its queue: what follows in the partition waits.
 func (c *call) fail(b *batch, reason Reason, err error) {
-	failure := &Error{Topic: c.topic.link.topic, Partition: b.queue.partition, Reason: reason, Err: err}
+	failure := &Error{Topic: c.topic.name, Partition: b.queue.partition, Reason: reason, Err: err}
 	for _, i := range b.records {
 		c.errs[i] = failure
 	}
@@ -298,7 +298,7 @@ func (t *topic) grow() {
 
 // refuse gives one record a permanent error.
 func (c *call) refuse(i int, q *queue, err error) {
-	c.errs[i] = sink.Permanent(&Error{Topic: c.topic.link.topic, Partition: q.partition, Reason: Refused, Err: err})
+	c.errs[i] = sink.Permanent(&Error{Topic: c.topic.name, Partition: q.partition, Reason: Refused, Err: err})
 	if c.failed == nil {
 		c.failed = make(map[string]int)
 	}

@@ -37,6 +37,19 @@ func (w *watched) Start(ctx context.Context) (sasl.StateMachine, []byte, error) 
 	return &watchedSession{session, w}, first, nil
 }
 
+// end counts a login that has ended, unless take has counted it already.
+func (w *watched) end() {
+	for {
+		n := w.open.Load()
+		if n == 0 || w.open.CompareAndSwap(n, n-1) {
+			return
+		}
+	}
+}
+
+// take reports whether a login was under way, and forgets all that were.
+func (w *watched) take() bool { return w.open.Swap(0) > 0 }
+
 type watchedSession struct {
 	sasl.StateMachine
 	watched *watched
@@ -45,8 +58,8 @@ type watchedSession struct {
 // Next goes on with a login.
 func (s *watchedSession) Next(ctx context.Context, challenge []byte) (bool, []byte, error) {
 	done, next, err := s.StateMachine.Next(ctx, challenge)
-	if done && err == nil {
-		s.watched.open.Add(-1)
+	if done || err != nil {
+		s.watched.end()
 	}
 	return done, next, err
 }

@@ -26,7 +26,7 @@ type Sink struct {
 	options Options
 	topics  map[schema.Type]*topic
 
-	close  sync.Once
+	shut   sync.Once
 	closed chan struct{}
 }
 
@@ -110,10 +110,10 @@ func (s *Sink) Publish(ctx context.Context, records []sink.Record) error {
 // Close implements sink.Sink. It closes every connection at once and waits for
 // nobody, so that it cannot hang.
 func (s *Sink) Close(context.Context) error {
-	s.close.Do(func() {
+	s.shut.Do(func() {
 		close(s.closed)
 		for _, t := range s.topics {
-			t.link.close()
+			t.close()
 		}
 	})
 	return nil

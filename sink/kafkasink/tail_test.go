@@ -75,7 +75,7 @@ func TestTailReadsWhatComesAfterItsStart(t *testing.T) {
 	}
 }
 
-func TestTailFollowsLeadersAndNewPartitions(t *testing.T) {
+func TestTailFollowsLeaders(t *testing.T) {
 	fake := newFake(t, 2)
 	c := testConfig(fake.ListenAddrs()...)
 	s := open(t, c)

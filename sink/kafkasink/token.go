@@ -112,6 +112,10 @@ func (f *tokenFetcher) fetch(ctx context.Context) (token string, lifetime time.D
 	req.SetBasicAuth(url.QueryEscape(f.config.ClientID), url.QueryEscape(clientSecret))
 	res, err := f.client.Do(req)
 	if err != nil {
+		var bare *url.Error // its text repeats the URL, query and all
+		if errors.As(err, &bare) {
+			err = bare.Err
+		}
 		return "", 0, err
 	}
 	defer func() { _ = res.Body.Close() }()

@@ -39,7 +39,7 @@ func TestATokenIsFetchedByClientCredentials(t *testing.T) {
 		if got := r.Form.Encode(); r.Method != http.MethodPost || got != "grant_type=client_credentials&scope=kafka" {
 			t.Errorf("got %s %q", r.Method, got)
 		}
-		fmt.Fprintf(w, `{"access_token":"token-%d","token_type":"Bearer","expires_in":3600}`, requests)
+		_, _ = fmt.Fprintf(w, `{"access_token":"token-%d","token_type":"Bearer","expires_in":3600}`, requests)
 	}))
 	defer server.Close()
 	c := oauthConfig(server.URL)
@@ -61,7 +61,7 @@ func TestATokenIsFetchedAnewBeforeItExpires(t *testing.T) {
 			Transport: roundTripper(func(*http.Request) *http.Response {
 				n++
 				w := httptest.NewRecorder()
-				fmt.Fprintf(w, `{"access_token":"token-%d","expires_in":100}`, n)
+				_, _ = fmt.Fprintf(w, `{"access_token":"token-%d","expires_in":100}`, n)
 				return w.Result()
 			}),
 		}}
@@ -100,7 +100,7 @@ func TestABadAnswerOfATokenServerIsAnErrorWithoutSecrets(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", "/elsewhere")
 				w.WriteHeader(test.status)
-				fmt.Fprint(w, test.body)
+				_, _ = fmt.Fprint(w, test.body)
 			}))
 			defer server.Close()
 			c := oauthConfig(server.URL)

@@ -3,6 +3,7 @@ package kafkasink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -77,24 +78,37 @@ func TestEventsOfAKeyKeepTheirOrderWhileLeadersMove(t *testing.T) {
 	s := open(t, c)
 	spool := sinktest.NewSpool()
 	var events []schema.Event
-	forward(t, s, spool, func() {
-		for i := range 2000 {
-			events = append(events, sinktest.Event(schema.TypeCallPop, i, "hq/"+string(rune('a'+i%20)), "801"))
+	emit := func(n int) {
+		for range n {
+			i := len(events)
+			events = append(events, sinktest.Event(schema.TypeCallPop, i, fmt.Sprintf("hq/%d", i%20), "801"))
 			if err := spool.Emit(t.Context(), events[i]); err != nil {
 				t.Fatal(err)
 			}
-			if i%50 == 0 {
-				if err := fake.MoveTopicPartition(c.Topic, int32(i/50%4), int32(i/100%3)); err != nil {
-					t.Fatal(err)
-				}
+		}
+	}
+	f := forward(t, s, spool, func(f *sink.Forwarder) {
+		for round := range 12 {
+			emit(100)
+			if round%2 == 0 {
+				drain(t, f) // the sink knows the leaders, and they move afterwards
 			}
+			partition := int32(round % 4)
+			if err := fake.MoveTopicPartition(c.Topic, partition, (fake.LeaderFor(c.Topic, partition)+1)%3); err != nil {
+				t.Fatal(err)
+			}
+			emit(50)
 		}
 	})
 	t.Logf("%d duplicates", sinktest.CheckDelivered(t, events, suiteMessages(stored(t, c, c.Topic))))
+	if got := f.Status(t.Context())[0].LastError; !strings.Contains(got, explanations[NoLeader]) {
+		t.Errorf("the forwarder's last error is %q: the test has moved no leader under the sink", got)
+	}
 }
 
-// forward runs a forwarder over the sink while work runs, then drains it.
-func forward(t *testing.T, s *Sink, spool *sinktest.Spool, work func()) {
+// forward runs a forwarder over the sink while work runs, then drains and stops
+// it.
+func forward(t *testing.T, s *Sink, spool *sinktest.Spool, work func(*sink.Forwarder)) *sink.Forwarder {
 	t.Helper()
 	f, err := sink.New(sink.Options{Name: "lake", Sink: s, Types: s.Types(), Spool: spool, Start: sink.StartAll})
 	if err != nil {
@@ -104,15 +118,21 @@ func forward(t *testing.T, s *Sink, spool *sinktest.Spool, work func()) {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
-	work()
-	bounded, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	if err := f.WaitDrained(bounded); err != nil {
-		t.Errorf("%v: %+v", err, f.Status(ctx))
-	}
+	work(f)
+	drain(t, f)
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	return f
+}
+
+func drain(t *testing.T, f *sink.Forwarder) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := f.WaitDrained(ctx); err != nil {
+		t.Errorf("%v: %+v", err, f.Status(t.Context()))
 	}
 }
 

@@ -5,7 +5,9 @@
 // <prefix>.<server>.<agent> with each name as one token (package schema). Every
 // message carries the event's id as Nats-Msg-Id, by which the stream drops
 // duplicates within its window, and the stream's name as Nats-Expected-Stream, so
-// that a subject which another stream has taken is an error and not a success.
+// that a subject which another stream has taken is an error and not a success. One
+// that a replay sends has <id>.replay.<replay> there, which the window lets pass,
+// and the header callpop-replay.
 //
 // A call keeps at most one unacknowledged message of a key, and many keys, under
 // way. nats.go would send again on a timer what met no responder, and so let a

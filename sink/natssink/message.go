@@ -29,7 +29,10 @@ func (r *route) message(record *sink.Record) (*nats.Msg, error) {
 		set(name, value)
 	}
 	set(schema.NATSSpoolSequence, record.SpoolSequence)
-	set(jetstream.MsgIDHeader, record.ID)
+	set(jetstream.MsgIDHeader, sink.MessageID(record))
+	if record.Replay != "" {
+		set(sink.HeaderReplay, record.Replay)
+	}
 	set(jetstream.ExpectedStreamHeader, r.stream)
 	return &nats.Msg{Subject: subject, Header: header, Data: record.Body}, nil
 }

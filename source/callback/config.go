@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/source"
@@ -91,18 +90,13 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("redirect is %q: %w", c.Redirect, err)
 		}
 	}
-	switch c.Charset {
-	case pop.Auto, pop.UTF8, pop.GB18030:
-	default:
-		return fmt.Errorf("charset is %q: expected auto, utf-8 or gb18030", c.Charset)
-	}
 	if _, err := c.decoding(); err != nil {
 		return err
 	}
 	if err := c.checkSecret(); err != nil {
 		return err
 	}
-	if _, err := c.allowed(); err != nil {
+	if _, err := source.ParseAllow(c.Allow); err != nil {
 		return err
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
@@ -152,34 +146,7 @@ func (c *Config) checkSecret() error {
 }
 
 func (c *Config) decoding() (*source.Decoding, error) {
-	location, err := time.LoadLocation(c.Timezone)
-	if err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
-		return nil, fmt.Errorf("timezone is %q: expected a name of the IANA time zone database, such as Asia/Shanghai", c.Timezone)
-	}
-	numbers, err := source.NewNumbers(c.AreaCode)
-	if err != nil {
-		return nil, fmt.Errorf("area_code: %w", err)
-	}
-	return &source.Decoding{Charset: c.Charset, Location: location, Numbers: numbers}, nil
-}
-
-// allowed parses the allow-list.
-func (c *Config) allowed() ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(c.Allow))
-	for i, text := range c.Allow {
-		prefix, err := netip.ParsePrefix(text)
-		if address, notAddress := netip.ParseAddr(text); notAddress == nil && address.Zone() == "" {
-			prefix, err = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen()), nil
-		}
-		if err != nil || prefix.Addr().Is4In6() {
-			return nil, fmt.Errorf("allow, entry %d is %q: expected a network such as 10.1.0.0/16, or an address", i+1, text)
-		}
-		if prefix != prefix.Masked() {
-			return nil, fmt.Errorf("allow, entry %d is %q: bits are set beyond the network: expected %v, or an address alone", i+1, text, prefix.Masked())
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	return prefixes, nil
+	return source.NewDecoding(c.Charset, c.Timezone, c.AreaCode)
 }
 
 // Conflict returns why two valid configurations cannot both run, or nil. Sources

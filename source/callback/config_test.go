@@ -23,7 +23,7 @@ func TestAConfigurationSaysWhatIsWrong(t *testing.T) {
 		{func(c *Config) { c.Redirect = "https://{{.Agent.ID}}/" }, `redirect is "https://{{.Agent.ID}}/": {{.Agent.ID}} stands in`},
 		{func(c *Config) { c.Charset = "latin1" }, `charset is "latin1"`},
 		{func(c *Config) { c.Timezone = "Mars/Base" }, `timezone is "Mars/Base"`},
-		{func(c *Config) { c.AreaCode = "x" }, `area_code: "x"`},
+		{func(c *Config) { c.AreaCode = "x" }, `area_code is "x"`},
 		{func(c *Config) { c.Secret = secret.New("short") }, "secret has 5 bytes: expected 16 to 256"},
 		{func(c *Config) { c.SecretParameter = "phone" }, `secret_parameter is "phone"`},
 		{func(c *Config) { c.SecretParameter = "a&b" }, `secret_parameter is "a&b"`},

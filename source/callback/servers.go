@@ -1,6 +1,8 @@
 package callback
 
 import (
+	"golang.org/x/net/netutil"
+
 	"context"
 	"crypto/tls"
 	"errors"
@@ -123,7 +125,7 @@ func listen(c *Config, log *slog.Logger) (*server, error) {
 		}
 		return nil, fmt.Errorf("listen on %s: %w", c.Listen, err)
 	}
-	v.listener = newLimitListener(listener, maxConnections)
+	v.listener = netutil.LimitListener(listener, maxConnections)
 	return v, nil
 }
 

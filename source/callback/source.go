@@ -83,7 +83,7 @@ func newSource(c Config, o Options) (*Source, error) {
 		closed:   make(chan struct{}),
 	}
 	s.decoders.New = func() any { return &pop.Decoder{Charset: decoding.Charset, Location: decoding.Location} }
-	if s.allowed, err = c.allowed(); err != nil {
+	if s.allowed, err = source.ParseAllow(c.Allow); err != nil {
 		return nil, err
 	}
 	if c.Redirect != "" {

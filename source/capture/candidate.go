@@ -49,6 +49,9 @@ func bounded(message []byte, s span) bool {
 	return (s.start == 0 || message[s.start-1]-'0' > 9) && (s.end == len(message) || message[s.end]-'0' > 9)
 }
 
+// before is what stands right before a piece: as much as a name needs.
+func before(message []byte, s span) []byte { return message[max(0, s.start-24):s.start] }
+
 // subsets are all choices of at least one of the occurrences.
 func subsets(all []span) (chosen [][]span) {
 	for bits := 1; bits < 1<<len(all); bits++ {
@@ -139,7 +142,7 @@ func candidates(message []byte, agent string, channels []string) (all []candidat
 	for _, agents := range subsets(occurrences(message, agent)) {
 		base := candidate{}
 		for _, a := range agents {
-			base.named = base.named || agentName.Match(message[:a.start])
+			base.named = base.named || agentName.Match(before(message, a))
 			if !bounded(message, a) {
 				base.loose++
 			}
@@ -149,7 +152,7 @@ func candidates(message []byte, agent string, channels []string) (all []candidat
 			c.text = text(c.parts)
 			if len(channel) > 0 {
 				c.channel = string(message[channel[0].start:channel[0].end])
-				c.channelNamed = channelName.Match(message[:channel[0].start])
+				c.channelNamed = channelName.Match(before(message, channel[0]))
 			}
 			all = append(all, c)
 		}

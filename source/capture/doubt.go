@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/callpop/connector/source/frame"
 	"github.com/callpop/connector/source/pop"
 )
 
@@ -229,6 +230,9 @@ func finds(pattern *regexp.Regexp, fits []fit) bool {
 
 // whyNot says why no template makes a message.
 func whyNot(s *sample) string {
+	if len(s.message) > frame.MaxTemplate {
+		return fmt.Sprintf("it has %d bytes, and a template has at most %d: is this a client of an LQ server?", len(s.message), frame.MaxTemplate)
+	}
 	if len(s.absent) == 0 {
 		return "nothing in it can be told for the agent's number: name the agent with --agent"
 	}

@@ -12,7 +12,7 @@ import (
 func (e *explainer) summary(s *Summary) {
 	e.printf("Recorded %s of %s: %s", s.Started.UTC().Format("2006-01-02 15:04 UTC"), escaped([]byte(s.Upstream)), plural(s.Connections, "connection"))
 	if s.Refused > 0 {
-		e.printf(", %d of them refused by the server", s.Refused)
+		e.printf(", %d of which did not reach the server", s.Refused)
 	}
 	e.printf(".\n")
 	for _, note := range []struct {
@@ -48,7 +48,7 @@ func (e *explainer) popFindings(p *Pops) {
 		e.printf("  %-12s %s is missing in %d: %s\n", "missing", m.Field, m.Without, m.Cost)
 	}
 	if p.NearLimit > 0 {
-		e.printf("  %-12s %d have %d bytes or more, the longest %d: the wire carries %d, and what is longer is cut off; shorten what the IVR attaches (da)\n",
+		e.printf("  %-12s %d of %d bytes or more, the longest of %d: the wire carries %d, and what is longer is cut off; shorten what the IVR attaches (da)\n",
 			"long", p.NearLimit, nearLimit, p.Longest, maxPop)
 	} else if p.Count > 0 {
 		e.printf("  %-12s the longest has %d of the %d bytes that the wire carries\n", "long", p.Longest, maxPop)
@@ -57,13 +57,15 @@ func (e *explainer) popFindings(p *Pops) {
 		n    int
 		what string
 	}{
-		{p.Undecodable, "pops hold neither a number nor a call: they would become dead letters"},
-		{p.Empty, "pops have no bytes"},
-		{p.UnframedBytes, "bytes are in no whole frame"},
+		{p.Undecodable, "with neither a number nor a call, which become dead letters"},
+		{p.Empty, "of no bytes, which are counted and left out"},
 	} {
 		if odd.n > 0 {
 			e.printf("  %-12s %d %s\n", "odd", odd.n, odd.what)
 		}
+	}
+	if p.UnframedBytes > 0 {
+		e.printf("  %-12s %s outside any whole frame, which become dead letters\n", "odd", plural(p.UnframedBytes, "byte"))
 	}
 	if advice := advise(p); advice != "" {
 		e.printf("  %-12s %s\n", "advice", advice)

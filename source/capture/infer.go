@@ -64,6 +64,9 @@ type Hints struct{ Agents, Channels []string }
 const (
 	maxTemplates = 4
 	maxSamples   = 64
+	// A file from elsewhere may name agents and hold numbers without end.
+	maxNamed = 4
+	maxTried = 2000
 )
 
 // sample is one message as it was seen, on one connection or more.
@@ -143,9 +146,9 @@ func samples(dialogues []*dialogue, hints Hints) (all []*sample) {
 		s.answered = s.answered || d.answered
 		for i, agent := range slices.Concat(d.agents, hints.Agents) {
 			switch inText := agent != "" && bytes.Contains(s.message, []byte(agent)); {
-			case inText && !slices.Contains(s.agents, agent):
+			case inText && len(s.agents) < maxNamed && !slices.Contains(s.agents, agent):
 				s.agents = append(s.agents, agent)
-			case !inText && i < len(d.agents) && !slices.Contains(s.absent, agent):
+			case !inText && i < len(d.agents) && len(s.absent) < maxNamed && !slices.Contains(s.absent, agent):
 				s.absent = append(s.absent, agent)
 			}
 		}
@@ -177,13 +180,16 @@ func bestTemplate(all []*sample, hints Hints) (best Template, ok bool) {
 	tried := map[string]bool{}
 	var bestScore score
 	for _, s := range all {
+		if len(s.message) > frame.MaxTemplate {
+			continue
+		}
 		agents, guessed := s.agents, false
 		if len(agents)+len(s.absent) == 0 {
 			agents, guessed = guesses(s.message), true
 		}
 		for _, agent := range agents {
 			for _, c := range candidates(s.message, agent, hints.Channels) {
-				if tried[c.text] {
+				if tried[c.text] || len(tried) == maxTried {
 					continue
 				}
 				tried[c.text] = true

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -8,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/callpop/connector/source"
 	"github.com/callpop/connector/source/frame"
 	"github.com/callpop/connector/source/lqsim"
 )
@@ -190,6 +194,10 @@ func TestWhatATemplateRestsOnIsSaid(t *testing.T) {
 			"encrypted", []*dialogue{dialogueOf(1, []byte("\x93\x11\xfe\x07"), "801")}, Hints{},
 			"", "", "use a relay source",
 		},
+		{
+			"no client of an LQ server", []*dialogue{dialogueOf(1, bytes.Repeat([]byte("801 "), 1<<18), "801")}, Hints{},
+			"", "", "is this a client of an LQ server?",
+		},
 		{"nothing at all", []*dialogue{dialogueOf(1, nil, "801")}, Hints{}, "", "", ""},
 	} {
 		templates, unexplained := infer(c.dialogues, c.hints)
@@ -223,5 +231,35 @@ func TestAgentsOfTwoLengthsGetATemplateEach(t *testing.T) {
 	}
 	if got := templates[1]; got.Text != `\x04{{.Agent}}` || !slices.Equal(got.Connections, []int64{3}) {
 		t.Errorf("the second is %+v", got)
+	}
+}
+
+func TestTheConfigurationToPasteIsTheTemplate(t *testing.T) {
+	for _, s := range shapes() {
+		summary, err := Summarize(captured(t, s), ExplainOptions{})
+		must(t, err)
+		var pasted struct {
+			Sources []struct {
+				Name, Type, Address, Registration string
+				Hex                               string `yaml:"registration_hex"`
+				Agents                            []any
+				Pattern                           string `yaml:"agent_pattern"`
+			}
+		}
+		// As the configuration is read: $${ stands for ${.
+		must(t, yaml.Unmarshal([]byte(strings.ReplaceAll(Configuration(summary), "$${", "${")), &pasted))
+		found, in := summary.Templates[0], pasted.Sources[0]
+		if in.Registration+in.Hex != map[bool]string{false: found.Text, true: found.Hex}[found.Binary] {
+			t.Errorf("%s: pasted %q and %q, want %q", s.name, in.Registration, in.Hex, found.Text)
+		}
+		roster, err := source.ParseRoster(in.Agents)
+		must(t, err)
+		if len(roster) != 2 || roster[0].ID != "801" || found.hasChannel() && roster[1] != (source.Agent{ID: "802", Channel: "12"}) {
+			t.Errorf("%s: agents %v", s.name, roster)
+		}
+		must(t, yaml.Unmarshal([]byte(strings.ReplaceAll(relayConfiguration(summary, found.AgentPattern), "$${", "${")), &pasted))
+		if got := pasted.Sources[0].Pattern; got != found.AgentPattern {
+			t.Errorf("%s: pasted %q, want %q", s.name, got, found.AgentPattern)
+		}
 	}
 }

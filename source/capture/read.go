@@ -24,7 +24,14 @@ func (e *ReadError) Unwrap() error { return e.Err }
 // Read reads a whole transcript. What is wrong with it is a [*ReadError]; a last
 // line that is cut off is not wrong.
 func Read(in io.Reader) (*Transcript, error) {
-	r := reader{byNumber: map[int64]*Connection{}}
+	return readWithin(in, limits{bytes: MaxBytes, records: MaxRecords, connections: MaxConnections})
+}
+
+// limits of a transcript.
+type limits struct{ bytes, records, connections int }
+
+func readWithin(in io.Reader, most limits) (*Transcript, error) {
+	r := reader{limits: most, byNumber: map[int64]*Connection{}}
 	lines := bufio.NewReaderSize(in, MaxLine)
 	total := 0
 	for number := 1; ; number++ {
@@ -36,8 +43,8 @@ func Read(in io.Reader) (*Transcript, error) {
 			return nil, fmt.Errorf("read a transcript: %w", err)
 		}
 		ended := err != nil
-		if total += len(text); total > MaxBytes {
-			return nil, &ReadError{number, fmt.Errorf("the transcript has more than %d bytes", MaxBytes)}
+		if total += len(text); total > most.bytes {
+			return nil, &ReadError{number, fmt.Errorf("the transcript has more than %d bytes", most.bytes)}
 		}
 		whole := !ended || len(text) == 0
 		text = bytes.TrimSpace(text)
@@ -61,6 +68,7 @@ func Read(in io.Reader) (*Transcript, error) {
 
 // reader builds a transcript line by line.
 type reader struct {
+	limits     limits
 	transcript *Transcript
 	byNumber   map[int64]*Connection
 	records    int
@@ -80,8 +88,8 @@ func (r *reader) take(text []byte) error {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return fmt.Errorf("this is no record: %w", err)
 	}
-	if r.records++; r.records > MaxRecords {
-		return fmt.Errorf("more than %d records", MaxRecords)
+	if r.records++; r.records > r.limits.records {
+		return fmt.Errorf("more than %d records", r.limits.records)
 	}
 	switch l.Event {
 	case Open, Refused:
@@ -128,8 +136,8 @@ func (r *reader) open(l *line) error {
 	if l.Connection < 1 || r.byNumber[l.Connection] != nil {
 		return fmt.Errorf("connection %d is opened a second time, or has no number", l.Connection)
 	}
-	if len(r.byNumber) == MaxConnections {
-		return fmt.Errorf("more than %d connections", MaxConnections)
+	if len(r.byNumber) == r.limits.connections {
+		return fmt.Errorf("more than %d connections", r.limits.connections)
 	}
 	c := &Connection{Number: l.Connection, From: l.From, Opened: l.At}
 	if l.Event == Refused {

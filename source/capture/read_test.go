@@ -43,16 +43,22 @@ func TestAWrongTranscriptIsRefusedWithItsLine(t *testing.T) {
 }
 
 func TestATranscriptHasLimits(t *testing.T) {
+	small := limits{bytes: 10_000, records: 50, connections: 3}
 	var opens strings.Builder
-	for i := range MaxConnections + 1 {
+	for i := range 4 {
 		opens.WriteString(strings.Replace(openLine, `"connection":1`, fmt.Sprintf(`"connection":%d`, i+1), 1))
 	}
-	if _, err := Read(strings.NewReader(headerLine + opens.String())); err == nil || !strings.Contains(err.Error(), "more than 10000 connections") {
-		t.Errorf("got %v", err)
-	}
-	endless := io.MultiReader(strings.NewReader(headerLine+openLine), &repeated{line: []byte(clientLine)})
-	if _, err := Read(endless); err == nil || !strings.Contains(err.Error(), "more than 1000000 records") {
-		t.Errorf("got %v", err)
+	for _, c := range []struct {
+		in   io.Reader
+		want string
+	}{
+		{strings.NewReader(headerLine + opens.String()), "line 5: more than 3 connections"},
+		{io.MultiReader(strings.NewReader(headerLine+openLine), &repeated{line: []byte(clientLine)}), "line 52: more than 50 records"},
+		{io.MultiReader(strings.NewReader(headerLine+openLine), &repeated{line: []byte("\n")}), "more than 10000 bytes"},
+	} {
+		if _, err := readWithin(c.in, small); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
 	}
 }
 

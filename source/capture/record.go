@@ -135,6 +135,7 @@ func (r *recorder) serve(ctx context.Context, number int64, client net.Conn) {
 	if err != nil {
 		r.tape.put(line{Connection: number, Event: Refused, From: client.RemoteAddr().String(), Cause: err.Error()})
 		log.Warn("capture: the LQ server cannot be reached", "error", err)
+		reset(client) // as near to a refusal as can be, once it was taken
 		return
 	}
 	defer func() { _ = server.Close() }()

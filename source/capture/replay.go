@@ -9,8 +9,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/callpop/connector/source/frame"
 )
 
 const (
@@ -18,7 +16,9 @@ const (
 	registerTimeout = 10 * time.Second
 	// settle is how long to wait where a registration is whole but could go on, or
 	// where the recorded client sent none.
-	settle           = 200 * time.Millisecond
+	settle = 200 * time.Millisecond
+	// betweenPieces is how long a registration that has begun may stand still.
+	betweenPieces    = time.Second
 	defaultHeartbeat = 10 * time.Second
 	replayWrite      = 5 * time.Second
 	lingerAfterClose = time.Second
@@ -69,18 +69,6 @@ type Replay struct {
 	left int        // recordings that have not been played to their end
 }
 
-// recording is one connection's server side.
-type recording struct {
-	number       int64
-	registration []byte
-	agent        string
-	begun        time.Time
-	entries      []Entry
-	// serverEnds says that the server ended the connection, reset that it broke it.
-	serverEnds, reset bool
-	started, finished bool
-}
-
 // NewReplay makes the server of a transcript, which has to hold a connection.
 func NewReplay(t *Transcript, o ReplayOptions) (*Replay, error) {
 	if o.Speed < 0 {
@@ -110,29 +98,6 @@ func NewReplay(t *Transcript, o ReplayOptions) (*Replay, error) {
 		r.heartbeat = min(max(seen, time.Second), time.Minute)
 	}
 	return r, nil
-}
-
-func newRecording(d *dialogue, agent string) *recording {
-	c := d.connection
-	r := &recording{number: c.Number, registration: d.registration, agent: agent, begun: c.Opened}
-	clientEnded := false
-	begun := false
-	for _, e := range c.Entries {
-		switch e.Kind {
-		case Client:
-			if !begun {
-				begun, r.begun = true, e.At
-			}
-		case Server:
-			r.entries = append(r.entries, e)
-		case ClientEnd:
-			clientEnded = true
-		case ServerEnd:
-			r.serverEnds = !clientEnded && e.Cause != causeStopped
-			r.reset = r.serverEnds && e.Cause != causeClosed
-		}
-	}
-	return r
 }
 
 // Done is closed when every recorded connection has been played once.
@@ -226,51 +191,6 @@ func (r *Replay) serve(ctx context.Context, conn net.Conn) {
 	p.keepAlive(ctx)
 }
 
-// register reads what a client sends first, until it is one of the registrations
-// that are known, or cannot become one.
-func (r *Replay) register(conn net.Conn) (received []byte, err error) {
-	deadline := time.Now().Add(registerTimeout)
-	buffer := make([]byte, 4096)
-	for {
-		whole, more := r.known(received)
-		if whole && !more || !whole && !more && len(received) > 0 || len(received) > maxRegistration {
-			return received, nil
-		}
-		until := deadline
-		if soon := time.Now().Add(settle); whole && soon.Before(until) {
-			until = soon
-		}
-		_ = conn.SetReadDeadline(until)
-		n, err := conn.Read(buffer)
-		received = append(received, buffer[:n]...)
-		var timeout net.Error
-		switch {
-		case err == nil || n > 0:
-		case errors.As(err, &timeout) && timeout.Timeout():
-			return received, nil
-		case whole && len(received) > 0: // a half close behind the registration
-			return received, nil
-		default:
-			return nil, err
-		}
-	}
-}
-
-// known says whether received is a whole registration, and whether a longer one
-// begins with it.
-func (r *Replay) known(received []byte) (whole, more bool) {
-	for _, recorded := range r.recordings {
-		whole = whole || bytes.Equal(received, recorded.registration)
-		more = more || len(received) < len(recorded.registration) && bytes.HasPrefix(recorded.registration, received)
-	}
-	for i := range r.templates {
-		_, _, n, ok, longer := r.templates[i].registration.Match(received)
-		whole = whole || ok && n == len(received) && n > 0
-		more = more || longer
-	}
-	return whole, more
-}
-
 // choose finds what to play; ok is false for a client that is turned away. The
 // recording is nil where the agent has none left.
 func (r *Replay) choose(received []byte) (chosen *recording, agent string, ok bool) {
@@ -331,88 +251,5 @@ func (r *Replay) finish(recorded *recording, from string) {
 	r.mu.Unlock()
 	if r.options.OnPlayed != nil {
 		r.options.OnPlayed(Played{Connection: recorded.number, Agent: recorded.agent, From: from})
-	}
-}
-
-// player plays to one client.
-type player struct {
-	replay *Replay
-	conn   net.Conn
-	// gone is closed when the client will send no more.
-	gone    chan struct{}
-	decoder frame.Decoder
-	// edge says that what was sent ends with a whole frame.
-	edge bool
-}
-
-// play sends what the server sent; false means that it could not be sent.
-func (p *player) play(ctx context.Context, recorded *recording) bool {
-	begun := time.Now()
-	for _, e := range recorded.entries {
-		if speed := p.replay.options.Speed; speed > 0 {
-			due := begun.Add(time.Duration(float64(e.At.Sub(recorded.begun)) / speed))
-			if !p.wait(ctx, time.Until(due)) {
-				return false
-			}
-		}
-		if !p.send(e.Data) {
-			return false
-		}
-		p.follow(e.Data)
-	}
-	return true
-}
-
-// wait waits; false means that there is no use in going on.
-func (p *player) wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-p.gone:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-func (p *player) send(data []byte) bool {
-	_ = p.conn.SetWriteDeadline(time.Now().Add(replayWrite))
-	_, err := p.conn.Write(data)
-	return err == nil
-}
-
-// follow finds out where the frames end.
-func (p *player) follow(data []byte) {
-	for len(data) > 0 {
-		n := copy(p.decoder.Buffer(), data)
-		p.decoder.Wrote(n)
-		data = data[n:]
-		for _, ok := p.decoder.Next(); ok; _, ok = p.decoder.Next() {
-		}
-	}
-	p.edge = p.decoder.Pending() == 0
-}
-
-// end closes the connection as the server did.
-func (p *player) end(ctx context.Context, broken bool) {
-	if broken {
-		reset(p.conn)
-		return
-	}
-	if half, ok := p.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		p.wait(ctx, lingerAfterClose) // so that what was sent last is not lost to a reset
-	}
-}
-
-// keepAlive sends heartbeats until the client leaves.
-func (p *player) keepAlive(ctx context.Context) {
-	for p.wait(ctx, p.replay.heartbeat) {
-		if p.edge && !p.send([]byte(frame.Request)) {
-			return
-		}
 	}
 }

@@ -151,8 +151,8 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestThePausesAreThoseRecordedOrAsManyTimesShorter(t *testing.T) {
 	for speed, want := range map[float64][]time.Duration{
-		1:  {10 * time.Second, 11 * time.Second, 12 * time.Second, 22 * time.Second, 32 * time.Second, 42 * time.Second, 52 * time.Second},
-		10: {time.Second, 1100 * time.Millisecond, 1200 * time.Millisecond, 2200 * time.Millisecond, 3200 * time.Millisecond, 13200 * time.Millisecond},
+		1:  {10 * time.Second, 11 * time.Second, 12 * time.Second, 22 * time.Second, 32 * time.Second, 44 * time.Second, 56 * time.Second},
+		10: {time.Second, 1100 * time.Millisecond, 1200 * time.Millisecond, 2200 * time.Millisecond, 3200 * time.Millisecond, 15200 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			listener := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}

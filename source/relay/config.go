@@ -89,11 +89,6 @@ func (c *Config) Validate() error {
 	if _, err := c.pattern(); err != nil {
 		return err
 	}
-	switch c.Charset {
-	case pop.Auto, pop.UTF8, pop.GB18030:
-	default:
-		return fmt.Errorf("charset is %q: expected auto, utf-8 or gb18030", c.Charset)
-	}
 	if _, err := c.decoding(); err != nil {
 		return err
 	}
@@ -107,7 +102,7 @@ func (c *Config) Validate() error {
 	case c.MaxClientsPerAddress < 1 || c.MaxClientsPerAddress > 100_000:
 		return fmt.Errorf("max_clients_per_address is %d: expected 1 to 100000 connections", c.MaxClientsPerAddress)
 	}
-	_, err := c.allowed()
+	_, err := source.ParseAllow(c.Allow)
 	return err
 }
 
@@ -132,41 +127,7 @@ func (c *Config) pattern() (*regexp.Regexp, error) {
 }
 
 func (c *Config) decoding() (*source.Decoding, error) {
-	location, err := time.LoadLocation(c.Timezone)
-	if err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
-		return nil, fmt.Errorf("timezone is %q: expected a name of the IANA time zone database, such as Asia/Shanghai", c.Timezone)
-	}
-	numbers, err := source.NewNumbers(c.AreaCode)
-	if err != nil {
-		return nil, fmt.Errorf("area_code: %w", err)
-	}
-	return &source.Decoding{Charset: c.Charset, Location: location, Numbers: numbers}, nil
-}
-
-// allowed parses the allow-list.
-func (c *Config) allowed() ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(c.Allow))
-	for i, text := range c.Allow {
-		prefix, err := netip.ParsePrefix(text)
-		if address, addressErr := netip.ParseAddr(text); addressErr == nil && address.Zone() == "" {
-			prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("allow, entry %d is %q: expected a network such as 10.1.0.0/16, or an address", i+1, text)
-		}
-		if a := prefix.Addr(); a.Is4In6() {
-			// Clients are compared without the mapping: as IPv4.
-			if prefix.Bits() < 96 {
-				return nil, fmt.Errorf("allow, entry %d is %q: write an IPv4 network as such", i+1, text)
-			}
-			prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
-		}
-		if prefix != prefix.Masked() {
-			return nil, fmt.Errorf("allow, entry %d is %q: bits are set beyond the network: expected %v, or an address alone", i+1, text, prefix.Masked())
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	return prefixes, nil
+	return source.NewDecoding(c.Charset, c.Timezone, c.AreaCode)
 }
 
 // dialsItself reports whether what the relay dials is where it listens: each

@@ -34,14 +34,14 @@ func TestAConfigurationSaysWhatIsWrong(t *testing.T) {
 		{func(c *Config) { c.AgentPattern = "(?P<agent>" + strings.Repeat("x", maxPattern) + ")" }, "at most 1024"},
 		{func(c *Config) { c.Charset = "latin1" }, `charset is "latin1"`},
 		{func(c *Config) { c.Timezone = "Mars/Base" }, `timezone is "Mars/Base"`},
-		{func(c *Config) { c.AreaCode = "x" }, `area_code: "x"`},
+		{func(c *Config) { c.AreaCode = "x" }, `area_code is "x"`},
 		{func(c *Config) { c.ExpireAfter = time.Millisecond }, "expire_after is 1ms"},
 		{func(c *Config) { c.DialTimeout = 0 }, "dial_timeout is 0s"},
 		{func(c *Config) { c.MaxClients = 0 }, "max_clients is 0"},
 		{func(c *Config) { c.MaxClientsPerAddress = -1 }, "max_clients_per_address is -1"},
 		{func(c *Config) { c.Allow = []string{"10.0.0.0/8", "10.0.0.300"} }, `allow, entry 2 is "10.0.0.300"`},
 		{func(c *Config) { c.Allow = []string{"10.0.0.1/8"} }, "expected 10.0.0.0/8"},
-		{func(c *Config) { c.Allow = []string{"::ffff:0:0/64"} }, "write an IPv4 network as such"},
+		{func(c *Config) { c.Allow = []string{"::ffff:10.0.0.0/104"} }, "allow, entry 1"},
 		{func(c *Config) { c.Allow = []string{"fe80::1%eth0"} }, "allow, entry 1"},
 	} {
 		config := testConfig("10.0.0.6:7628")

@@ -115,42 +115,38 @@ func (d *desktop) refuse(ctx context.Context, err error) {
 		d.source.tap.client(d, time.Now(), said[:n])
 		d.note(dial, err)
 	}
-	d.source.tap.ended(d, time.Now(), d.ending())
+	d.source.tap.ended(d, time.Now())
 	reset(d.client)
 }
 
-// run passes on what sender sends until it ends, and passes the end on. Its calls
-// are few and flat, so that the goroutine keeps its first, small stack.
+// run passes on what sender sends until it ends. All that goes on for long is flat,
+// so that the goroutine keeps its first, small stack.
 func (d *desktop) run(sender peer) {
-	var err error
-	switch sender {
-	case lqServer:
-		err = d.pass(lqServer, d.server, d.client, make([]byte, serverRead))
+	from, to, size := d.client, d.server, clientRead
+	if sender == lqServer {
+		from, to, size = d.server, d.client, serverRead
+	}
+	by, err := d.copy(sender, from, to, make([]byte, size))
+	d.finish(sender, from, to, by, err)
+}
+
+// finish passes the end on, as a reset if a connection broke.
+func (d *desktop) finish(sender peer, from, to *net.TCPConn, by peer, err error) {
+	d.note(by, err)
+	inOrder := errors.Is(err, io.EOF)
+	if !inOrder {
+		d.reset()
+	}
+	if sender == lqServer {
 		// Nothing more will come for the tap, be the other direction open or not.
-		d.source.tap.ended(d, time.Now(), d.ending())
-		if err == nil {
-			d.passEnd(lqServer, d.server, d.client)
-		}
-	default:
-		if err = d.pass(client, d.client, d.server, make([]byte, clientRead)); err == nil {
-			d.passEnd(client, d.client, d.server)
-		}
+		d.source.tap.ended(d, time.Now())
+	}
+	if inOrder {
+		d.passEnd(sender, from, to)
 	}
 	if d.running.Add(-1) == 0 {
 		d.source.forget(d)
 	}
-}
-
-// pass copies what sender sends until it ends in order. An error means that one of
-// the connections broke; both have been reset then.
-func (d *desktop) pass(sender peer, from, to *net.TCPConn, own []byte) error {
-	by, err := d.copy(sender, from, to, own)
-	d.note(by, err)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	d.reset()
-	return err
 }
 
 // copy returns who ended it, and how: io.EOF for an end in order.
@@ -185,11 +181,11 @@ func (d *desktop) copy(sender peer, from, to *net.TCPConn, own []byte) (peer, er
 			return sender, err
 		}
 		switch {
-		case n == len(own) && len(buffer) == len(own):
-			buffer = d.source.large.Get().(*[largeRead]byte)[:]
-		case n < len(own) && len(buffer) > len(own):
+		case n < len(buffer): // there was no more
 			d.giveBack(buffer)
 			buffer = own
+		case len(buffer) == len(own):
+			buffer = d.source.large.Get().(*[largeRead]byte)[:]
 		}
 	}
 }

@@ -11,8 +11,9 @@
 // is stuck, a pop that cannot be decoded, even a bug in decoding, costs events,
 // counted and reported as a gap, and never a byte or a moment of the desktop's
 // stream. Heartbeats are answered by the desktop, never by the relay. A half-close
-// is passed on as a half-close, a reset as a reset; no time-out of the relay's own
-// ends a connection that is open both ways. What differs from a direct connection:
+// is passed on as a half-close, a reset as a reset. Nothing of the relay's own ends a
+// connection that is open both ways, but TCP keepalive where a quiet line has not
+// answered for six minutes. What differs from a direct connection:
 //
 //   - A desktop's connect succeeds before the server's answer is known. If the
 //     server then refuses, or does not answer within dial_timeout, the desktop's

@@ -44,11 +44,11 @@ var ways = map[string]func(t *testing.T, client, server *net.TCPConn) (serverEnd
 		must(t, server.Close())
 		return "", end(client)
 	},
-	"the desktop resets": func(t *testing.T, client, server *net.TCPConn) (string, string) {
+	"the desktop resets": func(_ *testing.T, client, server *net.TCPConn) (string, string) {
 		reset(client)
 		return end(server), ""
 	},
-	"the server resets": func(t *testing.T, client, server *net.TCPConn) (string, string) {
+	"the server resets": func(_ *testing.T, client, server *net.TCPConn) (string, string) {
 		reset(server)
 		return "", end(client)
 	},

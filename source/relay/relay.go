@@ -67,7 +67,7 @@ func New(c Config, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	allow, err := c.allowed()
+	allow, err := source.ParseAllow(c.Allow)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (t *tap) handle(it *item, data []byte) {
 		t.hear(d, it.at, data)
 	case endedItem:
 		t.missed(d, it.lost)
-		t.end(d, it.at, it.end)
+		t.end(d, it.at, d.ending())
 	}
 }
 

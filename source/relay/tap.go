@@ -85,7 +85,6 @@ type item struct {
 	d    *desktop
 	at   time.Time
 	kind itemKind
-	end  ending // of an ended connection
 	// size is the length of its data, which lies behind that of the item before.
 	size int
 	// lost is what could not be taken just before it; most often nil.
@@ -129,46 +128,44 @@ func newTap(o tapOptions) *tap {
 }
 
 // opened says that the server has accepted; server, client and ended what came
-// after. None of them blocks or keeps data. ended comes last and once, also where
-// opened did not; what comes behind it is ignored.
-func (t *tap) opened(d *desktop, at time.Time) {
-	t.push(openedItem, d, at, nil, ending{})
-}
+// after. None of them blocks or keeps data. ended comes last and once, when the
+// desktop knows its ending, also where opened did not come; what comes behind it is
+// ignored.
+func (t *tap) opened(d *desktop, at time.Time) { t.push(openedItem, d, at, nil) }
 
-func (t *tap) server(d *desktop, at time.Time, data []byte) {
-	t.push(serverItem, d, at, data, ending{})
-}
+func (t *tap) server(d *desktop, at time.Time, data []byte) { t.push(serverItem, d, at, data) }
 
-func (t *tap) client(d *desktop, at time.Time, data []byte) {
-	t.push(clientItem, d, at, data, ending{})
-}
+func (t *tap) client(d *desktop, at time.Time, data []byte) { t.push(clientItem, d, at, data) }
 
-func (t *tap) ended(d *desktop, at time.Time, end ending) {
-	t.push(endedItem, d, at, nil, end)
-}
+func (t *tap) ended(d *desktop, at time.Time) { t.push(endedItem, d, at, nil) }
 
-func (t *tap) push(kind itemKind, d *desktop, at time.Time, data []byte, end ending) {
+func (t *tap) push(kind itemKind, d *desktop, at time.Time, data []byte) {
 	cost := len(data) + itemCost
 	t.mu.Lock()
 	if len(data) > 0 && (t.bytes+cost > tapBytes || d.waiting+cost > tapDesktopBytes) {
-		if kind == serverItem {
-			d.unseen = d.unseen.merge(&loss{bytes: len(data), from: at, to: at})
-		}
+		t.dropLocked(kind, d, at, len(data))
 		t.mu.Unlock()
-		t.o.metrics.add(t.o.metrics.tapLost, int64(len(data)))
 		return
 	}
-	var lost *loss
+	t.queue.items = append(t.queue.items, item{})
+	it := &t.queue.items[len(t.queue.items)-1]
+	it.d, it.at, it.kind, it.size = d, at, kind, len(data)
 	if kind != clientItem {
-		lost, d.unseen = d.unseen, nil
+		it.lost, d.unseen = d.unseen, nil
 	}
-	q := &t.queue
-	q.items = append(q.items, item{d: d, at: at, kind: kind, end: end, size: len(data), lost: lost})
-	q.data = append(q.data, data...)
+	t.queue.data = append(t.queue.data, data...)
 	t.bytes += cost
 	d.waiting += cost
 	t.mu.Unlock()
 	t.wake()
+}
+
+// dropLocked counts what there is no room for.
+func (t *tap) dropLocked(kind itemKind, d *desktop, at time.Time, size int) {
+	if kind == serverItem {
+		d.unseen = d.unseen.merge(&loss{bytes: size, from: at, to: at})
+	}
+	t.o.metrics.add(t.o.metrics.tapLost, int64(size))
 }
 
 func (t *tap) wake() {

@@ -74,6 +74,19 @@ func (d *double) states() (all []schema.SessionState) {
 	return all
 }
 
+func (d *double) has(pop string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(d.pops, pop)
+}
+
+// whose are the agents whose sessions changed, in order.
+func (d *double) whose() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.agents)
+}
+
 // tapOn makes a tap alone, without a source.
 func tapOn(t testing.TB, taker taker, change func(*tapOptions)) *tap {
 	t.Helper()
@@ -94,6 +107,17 @@ func tapOn(t testing.TB, taker taker, change func(*tapOptions)) *tap {
 }
 
 func newDesktop() *desktop { return &desktop{address: netip.MustParseAddr("192.0.2.7")} }
+
+// endDesktop ends a desktop's connection, as its goroutine does.
+func endDesktop(t *tap, d *desktop, at time.Time, by peer, err error) {
+	d.note(by, err)
+	t.ended(d, at)
+}
+
+// settle lets the tap handle what was pushed so far.
+func settle(t *tap) {
+	t.queue = t.take(t.queue)
+}
 
 // drain lets the tap handle all that was pushed.
 func drain(t *tap) {
@@ -148,23 +172,15 @@ func TestWhatTheTapCannotTakeIsCountedAndReportedAsAGap(t *testing.T) {
 		t.Fatal("nothing was counted as lost")
 	}
 	close(release)
-	eventually(t, "the other desktop's pop is there", func() bool {
-		taker.mu.Lock()
-		defer taker.mu.Unlock()
-		return slices.Contains(taker.pops, popOf("802", 1))
-	})
+	eventually(t, "the other desktop's pop is there", func() bool { return taker.has(popOf("802", 1)) })
 	// Framing is found again at the next heartbeat.
 	write(t, accepted, framed(t, popOf("801", 3))+frame.Request+framed(t, popOf("801", 4)))
-	eventually(t, "the pop behind the heartbeat is there", func() bool {
-		taker.mu.Lock()
-		defer taker.mu.Unlock()
-		return slices.Contains(taker.pops, popOf("801", 4))
-	})
+	eventually(t, "the pop behind the heartbeat is there", func() bool { return taker.has(popOf("801", 4)) })
 	gaps := taker.gaps()
 	if len(gaps) != 1 || gaps[0].State != schema.Connected || gaps[0].Gap == nil || !gaps[0].Gap.From.Before(gaps[0].Gap.To) {
 		t.Errorf("got %+v, want one gap", gaps)
 	}
-	if slices.Contains(taker.pops, popOf("801", 3)) {
+	if taker.has(popOf("801", 3)) {
 		t.Error("a pop between the loss and the heartbeat was taken for framed")
 	}
 }
@@ -187,11 +203,7 @@ func TestABugInTheTapCostsWhatItWasHandlingAndIsLoggedOnce(t *testing.T) {
 		write(t, accepted, wire)
 		wantRead(t, client, wire)
 	}
-	eventually(t, "the pops after the bugs are there", func() bool {
-		taker.mu.Lock()
-		defer taker.mu.Unlock()
-		return len(taker.pops) == 2
-	})
+	eventually(t, "the pops after the bugs are there", func() bool { return taker.has(popOf("801", 103)) })
 	if got, want := taker.pops, []string{popOf("801", 4), popOf("801", 103)}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -217,7 +229,7 @@ func TestABugWhileASessionEndsStillEndsIt(t *testing.T) {
 	tap.opened(d, at)
 	tap.client(d, at, []byte("op=801;"))
 	tap.server(d, at, []byte(frame.Request+"\x20H=cut"))
-	tap.ended(d, at, ending{lqServer, io.EOF})
+	endDesktop(tap, d, at, lqServer, io.EOF)
 	drain(tap)
 	if got, want := taker.states(), []schema.SessionState{schema.Connected, schema.Reconnecting}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -260,7 +272,7 @@ func TestALossAtTheEndIsReportedBeforeTheEnd(t *testing.T) {
 	tap.client(d, at, []byte("op=801;"))
 	tap.server(d, at, []byte(frame.Request))
 	d.unseen = &loss{bytes: 9, from: at.Add(time.Second), to: at.Add(time.Second)}
-	tap.ended(d, at.Add(2*time.Second), ending{client, io.EOF})
+	endDesktop(tap, d, at.Add(2*time.Second), client, io.EOF)
 	drain(tap)
 	want := []schema.SessionState{schema.Connected, schema.Connected, schema.Closed}
 	if got := taker.states(); !slices.Equal(got, want) || len(taker.gaps()) != 1 {
@@ -272,16 +284,16 @@ func TestAConnectionThatSaidNothingIsNobodys(t *testing.T) {
 	for name, events := range map[string]func(*tap, *desktop){
 		"a port scan": func(tap *tap, d *desktop) {
 			tap.opened(d, at)
-			tap.ended(d, at, ending{client, io.EOF})
+			endDesktop(tap, d, at, client, io.EOF)
 		},
 		"greeted by the server": func(tap *tap, d *desktop) {
 			tap.opened(d, at)
 			tap.server(d, at, []byte(frame.Request))
 			tap.client(d, at, []byte(frame.Reply))
-			tap.ended(d, at, ending{client, io.EOF})
+			endDesktop(tap, d, at, client, io.EOF)
 		},
 		"never dialled": func(tap *tap, d *desktop) {
-			tap.ended(d, at, ending{dial, errors.New("connection refused")})
+			endDesktop(tap, d, at, dial, errors.New("connection refused"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -329,11 +341,11 @@ func TestSilenceIsJudgedByTheLongestHeartbeatInterval(t *testing.T) {
 		if tap.longest != 20*time.Second {
 			t.Errorf("longest interval %v, want 20s", tap.longest)
 		}
+		tap.close()
+		running.Wait()
 		if gap := taker.changes[2].Gap; gap == nil || gap.To.Sub(gap.From) != 70*time.Second {
 			t.Errorf("gap %+v, want the 70 s", gap)
 		}
-		tap.close()
-		running.Wait()
 	})
 }
 
@@ -350,13 +362,13 @@ func TestARegistrationBehindTheFirstHeartbeatIsFoundOnAQuietLine(t *testing.T) {
 			tap.client(d, at, []byte(said))
 		}
 		synctest.Wait()
-		if !slices.Equal(taker.agents, []string{"801"}) {
-			t.Errorf("up at once: %q, want 801, whose number ends", taker.agents)
+		if got := taker.whose(); !slices.Equal(got, []string{"801"}) {
+			t.Errorf("up at once: %q, want 801, whose number ends", got)
 		}
 		time.Sleep(2 * checkInterval)
 		synctest.Wait()
-		if !slices.Equal(taker.agents, []string{"801", "802"}) {
-			t.Errorf("up later: %q, want 802 too", taker.agents)
+		if got := taker.whose(); !slices.Equal(got, []string{"801", "802"}) {
+			t.Errorf("up later: %q, want 802 too", got)
 		}
 		tap.close()
 		running.Wait()
@@ -403,7 +415,7 @@ func TestTheQueueIsBoundedInAllAndForADesktop(t *testing.T) {
 		t.Errorf("%d bytes wait in all, want at most %d", tap.bytes, tapBytes)
 	}
 	// The end of a connection is always taken.
-	tap.ended(one, at, ending{client, io.EOF})
+	endDesktop(tap, one, at, client, io.EOF)
 	drain(tap)
 	if tap.bytes != 0 || one.waiting != 0 || len(tap.live) != 0 {
 		t.Errorf("left: %d bytes, %d of the first, %d live", tap.bytes, one.waiting, len(tap.live))
@@ -442,10 +454,11 @@ func FuzzTap(f *testing.F) {
 			n = min(len(up), 1+int(cut&63))
 			tap.client(d, at, up[:n])
 			up = up[n:]
+			settle(tap) // or there would be no room for many small pieces
 		}
 		d.unseen = d.unseen.merge(&loss{1, now, now})
 		tap.server(d, now, []byte(frame.Request+framed(t, "2,1")))
-		tap.ended(d, now, ending{lqServer, io.EOF})
+		endDesktop(tap, d, now, lqServer, io.EOF)
 		drain(tap)
 		if strings.Contains(panics.String(), "a bug in the tap") {
 			t.Fatal(panics)
