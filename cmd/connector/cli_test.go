@@ -253,7 +253,7 @@ func TestAMistakeIsOneClearLine(t *testing.T) {
 		{"unitless duration", with("reconnect_interval: 200ms", "reconnect_interval: 5"), []string{"reconnect_interval", "5s"}, exitFailed},
 		{"impossible range", with("801-820", "820-801"), []string{"820-801", "lower number first"}, exitFailed},
 		{"duplicate agent", with(`["801-820"]`, `["801-820", "805"]`), []string{"805", "already"}, exitFailed},
-		{"no registration", with(`registration: 'op={{.Agent}},ch={{.Channel}};', `, ""), []string{"registration is missing", "tcpdump"}, exitFailed},
+		{"no registration", with(`registration: 'op={{.Agent}},ch={{.Channel}};', `, ""), []string{"registration is missing", "connector capture"}, exitFailed},
 		{"malformed registration", with("{{.Agent}}", "{{.Agnt}}"), []string{"registration", "Agnt"}, exitFailed},
 		{"port in use", with(`health: "127.0.0.1:0"`, `health: "`+busy.Addr().String()+`"`), []string{"http.health", "in use"}, exitFailed},
 		{"broker's port in use", with(`listen: "127.0.0.1:0"`, `listen: "`+busy.Addr().String()+`"`), []string{"embedded.listen", "in use"}, exitFailed},

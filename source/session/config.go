@@ -60,8 +60,8 @@ func DefaultConfig() Config {
 // ErrNoRegistration says what to do about the one thing that nobody publishes.
 var ErrNoRegistration = errors.New("registration is missing: " +
 	"the vendor's manual does not say which bytes a client sends to register, so they must be set. " +
-	"Ask the vendor, or look at what an existing client sends first to port 7628 (tcpdump -A 'port 7628'), " +
-	"then write it with {{.Agent}} and {{.Channel}} in place of the agent's number and channel, " +
+	"Ask the vendor, or record what a client that works sends first (connector capture, then connector capture show, " +
+	"which writes the lines to paste): with {{.Agent}} and {{.Channel}} in place of the agent's number and channel, " +
 	"such as registration: 'op={{.Agent}},ch={{.Channel}};'")
 
 // Validate returns the first thing that is wrong with c, by the name of its key.

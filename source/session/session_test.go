@@ -332,7 +332,7 @@ func TestAConfigurationSaysWhatIsWrong(t *testing.T) {
 		want   string
 	}{
 		{func(c *Config) { c.Registration = "" }, "registration is missing"},
-		{func(c *Config) { c.Registration = "" }, "tcpdump"},
+		{func(c *Config) { c.Registration = "" }, "connector capture"},
 		{func(c *Config) { c.RegistrationHex = "00" }, "both set"},
 		{func(c *Config) { c.Registration = "op={{.Agnt}}" }, "registration is"},
 		{func(c *Config) { c.Address = "10.0.0.5" }, `address is "10.0.0.5": expected the LQ server's host and port`},
