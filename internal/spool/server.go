@@ -62,10 +62,12 @@ func (s *Spool) serverOptions(a accounts) (*server.Options, error) {
 		// daemon's own listeners serve both.
 		HTTPPort: 0, ProfPort: 0,
 		MaxPayload: int32(maxPayload),
-		// A client that reads too slowly is cut off once this much waits for it,
-		// and never slows down those who emit.
+		// A client that reads too slowly never slows down those who emit: what a
+		// plain subscription does not take goes by it once three quarters of this
+		// wait, and a client that takes nothing for so long is cut off.
 		MaxPending:          int64(16 * bytesize.MiB),
 		NoFastProducerStall: true,
+		WriteDeadline:       10 * time.Second,
 		MaxConn:             1024,
 		MaxSubs:             1024,
 		// Closed connections are remembered for the monitoring port we do not have.

@@ -133,7 +133,7 @@ func TestASecretIsReadFromItsFileEachTime(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	for _, test := range []struct{ content, want string }{
 		{"first\n", "first"}, {"second\r\n", "second"}, {" third ", " third "}, {"", ""}, {"\n", ""},
-		{strings.Repeat("x", maxSecret+1), ""},
+		{strings.Repeat("x", 64<<10+1), ""},
 	} {
 		if err := os.WriteFile(file, []byte(test.content), 0o600); err != nil {
 			t.Fatal(err)

@@ -3,12 +3,10 @@ package kafkasink
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
-	"strings"
 
 	"github.com/callpop/connector/internal/secret"
 )
@@ -176,7 +174,6 @@ func addCertificates(pool *x509.CertPool, file string) error {
 // Limits of files.
 const (
 	maxCertificates = 4 << 20
-	maxSecret       = 64 << 10
 )
 
 // readFile reads a file that is not larger than limit.
@@ -196,19 +193,13 @@ func readFile(name string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
-// readSecret gives the secret itself, or what file holds without the line break
-// at its end.
+// readSecret gives the secret itself, or what file holds.
 func readSecret(value secret.Value, file string) (string, error) {
-	if file == "" {
-		return value.Reveal(), nil
+	if file != "" {
+		var err error
+		if value, err = secret.ReadFile(file); err != nil {
+			return "", err
+		}
 	}
-	content, err := readFile(file, maxSecret)
-	if err != nil {
-		return "", err
-	}
-	text := strings.TrimRight(string(content), "\r\n")
-	if text == "" {
-		return "", errors.New(file + " is empty")
-	}
-	return text, nil
+	return value.Reveal(), nil
 }

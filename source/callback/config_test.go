@@ -62,8 +62,8 @@ func TestTwoSourcesOnOneAddressNeedPathsOfTheirOwn(t *testing.T) {
 			t.Errorf("%s %s: got %v, want %q", second.Listen, second.Path, err, c.want)
 		}
 	}
-	any := testConfig(nil)
-	if err := any.Conflict(&any); err != nil {
+	anyPort := testConfig(nil)
+	if err := anyPort.Conflict(&anyPort); err != nil {
 		t.Errorf("port 0 is another one each time: %v", err)
 	}
 }

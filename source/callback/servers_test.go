@@ -50,18 +50,18 @@ func freePort(t *testing.T) string {
 func TestSourcesShareAListenerWithPathsOfTheirOwn(t *testing.T) {
 	st, servers, at := newStore(), NewServers(), freePort(t)
 	options := Options{Intake: startIntake(t, st.emit, &logged{}), Servers: servers, Logger: slog.New(slog.DiscardHandler)}
-	make := func(name, path string) (*Source, error) {
+	newSource := func(name, path string) (*Source, error) {
 		return New(testConfig(func(c *Config) { c.Name, c.Server, c.Path, c.Listen = name, name, path, at }), options)
 	}
-	hq, err := make("hq", "/hq")
+	hq, err := newSource("hq", "/hq")
 	if err != nil {
 		t.Fatal(err)
 	}
-	branch, err := make("branch", "/branch")
+	branch, err := newSource("branch", "/branch")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := make("other", "/hq"); err == nil || !strings.Contains(err.Error(), `path is "/hq", which source hq has`) {
+	if _, err := newSource("other", "/hq"); err == nil || !strings.Contains(err.Error(), `path is "/hq", which source hq has`) {
 		t.Errorf("a path twice: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -90,7 +90,7 @@ func TestSourcesShareAListenerWithPathsOfTheirOwn(t *testing.T) {
 		t.Errorf("the one that stays answers %d", got)
 	}
 	// It comes back, and both end.
-	if hq, err = make("hq", "/hq"); err != nil {
+	if hq, err = newSource("hq", "/hq"); err != nil {
 		t.Fatal(err)
 	}
 	ended[0] = begin(t.Context(), hq)
@@ -103,7 +103,7 @@ func TestSourcesShareAListenerWithPathsOfTheirOwn(t *testing.T) {
 		}
 	}
 	// The address is free again.
-	again, err := make("hq", "/hq")
+	again, err := newSource("hq", "/hq")
 	if err != nil {
 		t.Fatal(err)
 	}

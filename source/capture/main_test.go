@@ -129,7 +129,9 @@ func simulator(t testing.TB, o lqsim.Options) *lqsim.Server {
 	go func() { done <- server.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	return server
 }
