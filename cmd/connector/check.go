@@ -147,7 +147,7 @@ func resolve(ctx context.Context, part, address string) finding {
 
 func checkSink(ctx context.Context, s config.Sink) []finding {
 	part := "sink " + s.Name
-	made, err := makeSink(s, "", nil)
+	made, err := makeSink(s, nil, nil)
 	if err != nil {
 		return []finding{{part, s.Type, false, err.Error()}}
 	}

@@ -22,6 +22,22 @@ func BenchmarkEmit(b *testing.B) {
 	}
 }
 
+// BenchmarkEmitAlways is spool.sync always, with rounds that many callers share,
+// beside the server's own sync of each single message.
+func BenchmarkEmitAlways(b *testing.B) {
+	for _, shared := range []bool{true, false} {
+		for _, callers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("shared=%v/callers=%d", shared, callers), func(b *testing.B) {
+				o := benchOptions(b)
+				o.Config.Sync = SyncAlways
+				s := openSpool(b, o, func(s *Spool) { s.syncEach = !shared })
+				emitAll(b, s, callers, b.N)
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
+	}
+}
+
 func emitAll(b *testing.B, s *Spool, callers, n int) {
 	b.ReportAllocs()
 	b.ResetTimer()

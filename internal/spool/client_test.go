@@ -495,7 +495,7 @@ func TestAClientThatDoesNotReadDoesNotHoldUpEmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer deaf.Close()
+	defer func() { _ = deaf.Close() }()
 	if _, err := io.WriteString(deaf, "CONNECT {\"verbose\":false}\r\nSUB callpop.> 1\r\nPING\r\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -56,11 +56,16 @@ func (s *Spool) emit(ctx context.Context, st stream, e *schema.Event) error {
 	acks := &s.acks[st.index]
 	before := acks.Load()
 	sequence, err := s.publish(ctx, engine, m)
+	if err == nil {
+		if y := engine.syncers[st.index]; y != nil {
+			err = y.wait(ctx)
+		}
+	}
 	if err != nil {
 		// It may be stored all the same: let readers look.
 		s.tails[st.index].wake(0)
 		// A slow answer is no fault while others get theirs.
-		if isFault(err) && acks.Load() == before {
+		if errors.Is(err, errSync) || isFault(err) && acks.Load() == before {
 			s.fault(engine, fmt.Errorf("write to stream %s: %w", st.name, err))
 		}
 		return err

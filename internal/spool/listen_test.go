@@ -26,7 +26,7 @@ func TestAPortInUseIsOneClearError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	o := testOptions(t.TempDir())
 	o.Embedded.Listen = taken.Addr().String()
 	_, err = Open(testContext(t), o)

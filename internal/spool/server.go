@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -37,6 +38,8 @@ type engine struct {
 	js           jetstream.JetStream // on control
 	cursors      jetstream.KeyValue
 	gate         *gate
+	// syncers bring the streams to disk; nil unless spool.sync is always.
+	syncers [len(streams)]*syncer
 	// last is the newest sequence of each stream when the engine started.
 	last [len(streams)]uint64
 	// retired is closed before the server is shut down.
@@ -85,11 +88,12 @@ func (s *Spool) serverOptions(a accounts) (*server.Options, error) {
 			s.logins.client.user(a.clients, clientPermissions()),
 		},
 	}
+	// The server's own default is two minutes. For always, the syncers see to the
+	// events, and what the server writes beside them (the cursors) is no event.
+	o.SyncInterval = time.Duration(s.config.Sync)
 	if s.config.Sync == SyncAlways {
-		o.SyncAlways = true
-	} else {
-		// The server's own default is two minutes.
-		o.SyncInterval = time.Duration(s.config.Sync)
+		o.SyncInterval = time.Duration(DefaultConfig().Sync)
+		o.SyncAlways = s.syncEach
 	}
 	if s.embedded.Listen == "" {
 		o.DontListen = true
@@ -231,6 +235,9 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 		return err
 	}
 	for i, st := range streams {
+		if s.config.Sync == SyncAlways && !s.syncEach {
+			e.syncers[i] = newSyncer(filepath.Join(s.config.Dir, "jetstream", spoolAccount, "streams", st.name, "msgs"))
+		}
 		state, err := streamState(ctx, e, st)
 		if err != nil {
 			return err
@@ -258,7 +265,7 @@ func (s *Spool) dial(e *engine, name string, l login) (*nats.Conn, error) {
 		nats.NoReconnect(),
 		nats.Timeout(startTimeout),
 		nats.ClosedHandler(func(*nats.Conn) { s.fault(e, errConnectionLost) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.logger.Error("connection to the embedded server", "connection", name, "error", err)
 		}),
 	)
@@ -296,6 +303,11 @@ func (e *engine) stop() {
 	}
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
+	for _, y := range e.syncers {
+		if y != nil {
+			y.runs.Wait()
+		}
+	}
 }
 
 // probeListen says in one clear error when the address cannot be had; the server

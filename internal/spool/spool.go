@@ -58,6 +58,8 @@ type Spool struct {
 	minBackoff    time.Duration
 
 	ackTimeout time.Duration
+	// syncEach has the server sync each message by itself, to compare with.
+	syncEach bool
 
 	mu      sync.Mutex
 	engine  *engine       // guarded by mu; nil while none runs

@@ -58,7 +58,7 @@ type link struct {
 	options   []nats.Option
 	maxPub    int // unacknowledged messages on the connection
 	timeout   time.Duration
-	ownServer string
+	ownServer func() string
 	log       *slog.Logger
 
 	mu      sync.Mutex
@@ -197,7 +197,7 @@ func (l *link) up(nc *nats.Conn) {
 	if id == "" {
 		return // it is gone already
 	}
-	if l.ownServer != "" && id == l.ownServer {
+	if l.ownServer != nil && id == l.ownServer() {
 		err := fmt.Errorf("%w (%s): remove this sink, or give it the URL of another server", ErrOwnServer, nc.ConnectedAddr())
 		l.log.Error("the sink is refused", slog.String("error", err.Error()))
 		l.mu.Lock()

@@ -101,7 +101,7 @@ func TestAnotherURLServesWhenOneIsAway(t *testing.T) {
 
 func TestASinkThatLeadsToOurselvesIsRefused(t *testing.T) {
 	own := startBroker(t)
-	options := natssink.Options{Name: "events", OwnServerID: own.server.ID()}
+	options := natssink.Options{Name: "events", OwnServerID: own.server.ID}
 
 	s := openSink(t, own.config(), options)
 	wantRefused(t, s)

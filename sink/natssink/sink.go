@@ -15,9 +15,10 @@ import (
 type Options struct {
 	// Name is the sink's name in the configuration.
 	Name string
-	// OwnServerID is the id of the connector's embedded server, which the sink
-	// must not lead to; empty: there is none.
-	OwnServerID string
+	// OwnServerID gives the id of the connector's embedded server, which the sink
+	// must not lead to; it is another one after a restart of that server. nil: there
+	// is none.
+	OwnServerID func() string
 	// Logger is told of what nobody waits for; nil: nobody is.
 	Logger *slog.Logger
 }
