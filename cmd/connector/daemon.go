@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/internal/telemetry"
 	"github.com/callpop/connector/internal/web"
+	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/sink"
 	"github.com/callpop/connector/source"
 )
@@ -28,7 +30,10 @@ type daemon struct {
 	intake    *source.Intake
 	sources   []source.Source
 	health    *web.Health
-	started   time.Time
+	// control lets commands such as spool work on a running connector; nil where
+	// there can be none.
+	control *control.Server
+	started time.Time
 	// downSince is when the connector last ran, before it started.
 	downSince time.Time
 	// stopping is set once the daemon drains.
@@ -38,8 +43,10 @@ type daemon struct {
 // delivery is one sink and what carries events to it.
 type delivery struct {
 	name, kind string
-	sink       sink.Sink
-	forwarder  *sink.Forwarder
+	// sink is shared by the forwarder and replays.
+	sink      *sink.Shared
+	types     []schema.Type
+	forwarder *sink.Forwarder
 }
 
 // newDaemon makes everything and starts nothing but the spool: what is wrong with
@@ -82,6 +89,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
+	d.listenControl(ctx)
 	return nil
 }
 
@@ -117,6 +125,13 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	})
 	for _, s := range d.sources {
 		sources.Go(func() { fail(s.Run(sourcesCtx)) })
+	}
+	if d.control != nil {
+		sources.Go(func() {
+			if err := d.control.Serve(sourcesCtx); err != nil {
+				d.log.Warn("commands cannot reach this connector any more", "error", err)
+			}
+		})
 	}
 	sources.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.sources), "sinks", len(d.sinks), "spool", d.config.Spool.Dir)
@@ -181,6 +196,9 @@ func (d *daemon) release(ctx context.Context) {
 		if listening, ok := s.(closer); ok {
 			report("source "+s.Status().Name, listening.Close())
 		}
+	}
+	if d.control != nil {
+		report("the control socket", d.control.Close())
 	}
 	var closing sync.WaitGroup
 	for _, s := range d.sinks {

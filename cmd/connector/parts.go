@@ -26,9 +26,9 @@ type publisher interface {
 	Types() []schema.Type
 }
 
-// makeSink makes a configured sink. ownServer is the id of the embedded server,
-// which a sink must not lead to.
-func makeSink(c config.Sink, ownServer string, log *slog.Logger) (publisher, error) {
+// makeSink makes a configured sink. ownServer gives the id of the embedded server,
+// which a sink must not lead to; it may be nil.
+func makeSink(c config.Sink, ownServer func() string, log *slog.Logger) (publisher, error) {
 	switch kind := c.Config.(type) {
 	case *natssink.Config:
 		return natssink.New(*kind, natssink.Options{Name: c.Name, OwnServerID: ownServer, Logger: log})
@@ -44,18 +44,18 @@ func makeSink(c config.Sink, ownServer string, log *slog.Logger) (publisher, err
 func (d *daemon) makeSinks(ctx context.Context) error {
 	log := d.log.With("part", "sink")
 	for _, c := range d.config.Sinks {
-		made, err := makeSink(c, d.spool.ServerID(), log)
+		made, err := makeSink(c, d.spool.ServerID, log)
 		if err != nil {
 			return err
 		}
 		// From here on release closes it.
-		s := &delivery{name: c.Name, kind: c.Type, sink: made}
+		s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(made), types: made.Types()}
 		d.sinks = append(d.sinks, s)
 		if err := d.refuseOwnServer(ctx, made); err != nil {
 			return fmt.Errorf("sink %s: %w", c.Name, err)
 		}
 		s.forwarder, err = sink.New(sink.Options{
-			Name: c.Name, Sink: made, Types: made.Types(), Start: c.Start, Spool: sink.FromSpool(d.spool),
+			Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
 			Logger: log, Meter: d.telemetry.Meter("sink"),
 		})
 		if err != nil {

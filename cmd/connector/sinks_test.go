@@ -132,3 +132,41 @@ func BenchmarkDeadSink(b *testing.B) {
 		})
 	}
 }
+
+func TestTheDemoPublishesToKafkaTooAndTailReadsIt(t *testing.T) {
+	address := freeAddress(t)
+	startKafka(t, address)
+	var stdout, stderr output
+	tailed := make(chan int, 1)
+	go func() {
+		tailed <- run(patient(t), world{
+			args: []string{"tail", "--kafka", address, "--count", "5", "-o", "json"},
+			stop: make(chan struct{}), stdout: &stdout, stderr: &stderr,
+		})
+	}()
+	for ctx := patient(t); !strings.Contains(stderr.String(), "waiting for events"); {
+		if ctx.Err() != nil {
+			t.Fatal(stderr.String())
+		}
+		time.Sleep(time.Millisecond) // polls what another goroutine writes
+	}
+	demo := connector(t, "", "demo", "--kafka", address, "--count", "10", "--rate", "200", "-o", "json")
+	if demo.code != exitGood {
+		t.Fatalf("code %d: %s", demo.code, demo.stderr)
+	}
+	if got := <-tailed; got != exitGood {
+		t.Fatalf("code %d: %s", got, stderr.String())
+	}
+	shown := map[string]bool{}
+	for line := range strings.Lines(demo.stdout) {
+		shown[line] = true
+	}
+	for line := range strings.Lines(stdout.String()) {
+		if !shown[line] {
+			t.Errorf("Kafka has %s, which the demo did not show", line)
+		}
+	}
+	if got := strings.Count(stdout.String(), "\n"); got != 5 {
+		t.Errorf("tail showed %d events", got)
+	}
+}

@@ -47,6 +47,7 @@ func arrows() []arrow {
 		{from: "sink", to: []string{"schema", "internal/spool"}},
 		{from: "sink/...", to: []string{"schema", "sink"}},
 
+		{from: "internal/control", to: []string{"schema", "sink", "internal/spool"}},
 		{from: "internal/...", to: []string{"schema", "internal/..."}},
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},

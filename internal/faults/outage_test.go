@@ -1,0 +1,197 @@
+//go:build linux
+
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/callpop/connector/source/lqsim"
+)
+
+// One sink is away for long at a steady rate while the others are there, first
+// NATS and then Kafka. It comes back and catches up without a restart, in order,
+// faster than events come in; the others never notice.
+func TestFaultOutage(t *testing.T) {
+	const rate = 400
+	away := scale(3*time.Second, 10*time.Second, 10*time.Minute)
+	lq := startLQ(t, lqsim.Options{})
+	first, second, kafka := startNATS(t), startNATS(t), startKafka(t)
+	s := newSetup(t, lq.Addr().String(), agentNumbers(60))
+	s.sinks = []string{natsSink("first", first.url()), natsSink("second", second.url()), kafkaSink("kafka", kafka.address())}
+	calls := newCaller(s, lq)
+	p := s.startReady()
+	s.waitSessions(lq)
+	log, atFirst, atSecond := follow(t, s.embedded(), "CALLPOP"), follow(t, first.url(), "CALLPOP"), follow(t, second.url(), "CALLPOP")
+	calls.start(rate)
+	log.wait(2 * rate)
+
+	// out takes a broker away and brings it back; it returns how long it took until
+	// nothing waited for it any more, and how many events had.
+	out := func(name string, stop, start func()) (recovery time.Duration, waited uint64) {
+		stop()
+		pause(away)
+		if full := p.full(); full != http.StatusServiceUnavailable {
+			t.Errorf("/readyz?full is %d while %s is away", full, name)
+		}
+		waited, _ = p.backlog(name)
+		if least := uint64(away.Seconds() * rate / 2); waited < least {
+			t.Errorf("%d events wait for %s after %v: expected at least %d", waited, name, away, least)
+		}
+		for _, other := range []string{"first", "second", "kafka"} {
+			if n, known := p.backlog(other); other != name && (!known || n > rate) {
+				t.Errorf("%d events wait for %s while %s is away", n, other, name)
+			}
+		}
+		start()
+		began := time.Now()
+		eventually(t, name+" to catch up", func() bool {
+			n, known := p.backlog(name)
+			return known && n < rate/10
+		})
+		return time.Since(began), waited
+	}
+	natsRecovery, natsWaited := out("first", first.stop, first.start)
+	kafkaRecovery, kafkaWaited := out("kafka", kafka.stop, kafka.start)
+	calls.stop()
+	settle(t, lq, log)
+	held := whole(t, s.embedded(), "CALLPOP")
+	atFirst.waitFor(held)
+	atSecond.waitFor(held)
+	inKafka := kafka.waitFor(held)
+	eventually(t, "all to be well", func() bool { return p.full() == http.StatusOK })
+	unread, lost, reordered := received(t, lq.Sent(), held)
+	if unread > 0 {
+		t.Errorf("%d pops were not read", unread)
+	}
+
+	add := func(name string, sink []event, recovery time.Duration, note string) {
+		r := delivered(t, name, held, sink, 0)
+		r.lost += lost + unread
+		r.reordered += reordered
+		r.recovery, r.note = recovery, note
+		rows.add(t, r)
+	}
+	caughtUp := func(waited uint64, in time.Duration) string {
+		speed := float64(waited) / in.Seconds()
+		if !testing.Short() && speed < 3*rate {
+			t.Errorf("%d events in %v: %.0f/s, which is not well above %d/s", waited, in, speed, rate)
+		}
+		return fmt.Sprintf("away %v at %d/s; %d waited, caught up at %.0f/s", away, rate, waited, speed)
+	}
+	add("NATS away, NATS", atFirst.seen(), natsRecovery, caughtUp(natsWaited, natsRecovery))
+	add("Kafka away, Kafka", inKafka, kafkaRecovery, caughtUp(kafkaWaited, kafkaRecovery))
+	add("NATS and Kafka away, another NATS", atSecond.seen(), 0, "longest way from the log to it: "+slowest(held, atSecond.seen()).Round(time.Millisecond).String())
+	if restarts := strings.Count(p.text(), `"msg":"connector runs"`); restarts != 1 {
+		t.Errorf("the connector started %d times", restarts)
+	}
+	p.expectExit(p.stop(), 0)
+}
+
+// slowest is the longest time from the log's storing an event to a sink's.
+func slowest(log, sink []event) (longest time.Duration) {
+	stored := make(map[string]time.Time, len(log))
+	for _, e := range log {
+		stored[e.id] = e.stored
+	}
+	for _, e := range sink {
+		longest = max(longest, e.stored.Sub(stored[e.id]))
+	}
+	return longest
+}
+
+// Nothing is there at the start: no LQ server, no broker. The connector serves
+// all the same, takes pops as soon as there is an LQ server, and delivers them as
+// soon as there are brokers.
+func TestFaultStartAlone(t *testing.T) {
+	notInShort(t)
+	lq := startLQ(t, lqsim.Options{})
+	if err := lq.Refuse(true); err != nil {
+		t.Fatal(err)
+	}
+	nats, kafka := newNATS(t), newKafka(t)
+	s := newSetup(t, lq.Addr().String(), agentNumbers(20))
+	s.sinks = []string{natsSink("nats", nats.url()), kafkaSink("kafka", kafka.address())}
+	calls := newCaller(s, lq)
+	p := s.startReady()
+	if full := p.full(); full != http.StatusServiceUnavailable {
+		t.Errorf("/readyz?full is %d with everything away", full)
+	}
+	if err := lq.Refuse(false); err != nil {
+		t.Fatal(err)
+	}
+	s.waitSessions(lq)
+	log := follow(t, s.embedded(), "CALLPOP")
+	calls.sendAll(1000, 0)
+	log.wait(1000)
+	pause(2 * time.Second)
+	nats.start()
+	kafka.start()
+	began := time.Now()
+	held := log.seen()
+	sink := follow(t, nats.url(), "CALLPOP")
+	sink.waitFor(held)
+	inKafka := kafka.waitFor(held)
+	eventually(t, "all to be well", func() bool { return p.full() == http.StatusOK })
+	recovery := time.Since(began)
+	for name, seen := range map[string][]event{"NATS": sink.seen(), "Kafka": inKafka} {
+		r := delivered(t, "started with everything away, "+name, held, seen, 0)
+		r.recovery = recovery
+		rows.add(t, r)
+	}
+	p.expectExit(p.stop(), 0)
+}
+
+// Memory does not grow with the backlog: a sink is away while so many events come,
+// and takes them all in the end.
+func TestFaultBacklogMemory(t *testing.T) {
+	notInShort(t)
+	const most = 150 // MiB
+	// The log knows the ids of the last two minutes, some 150 bytes for each: memory
+	// is a matter of the rate.
+	rate := scale(0, 6000, 2000)
+	backlogs := scale(nil, []int{100_000}, []int{100_000, 1_000_000})
+	for _, n := range backlogs {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			lq := startLQ(t, lqsim.Options{})
+			broker := newNATS(t)
+			s := newSetup(t, lq.Addr().String(), agentNumbers(200))
+			s.sinks = []string{natsSink("events", broker.url())}
+			calls := newCaller(s, lq)
+			p := s.startReady()
+			s.waitSessions(lq)
+			for done := 0; done < n; {
+				calls.sendAll(5000, rate)
+				done += 5000
+				within(t, patience, "the log to have it", func() bool { return p.metric("callpop_pops_total") >= float64(done) })
+			}
+			_, filling := p.memory()
+			if waits, _ := p.backlog("events"); waits < uint64(n) {
+				t.Errorf("%d events wait, want %d", waits, n)
+			}
+			broker.start()
+			began := time.Now()
+			within(t, 10*time.Minute, "the sink to have it all", func() bool {
+				waits, known := p.backlog("events")
+				return known && waits == 0
+			})
+			took := time.Since(began)
+			now, peak := p.memory()
+			if peak > most {
+				t.Errorf("the most resident memory was %d MiB, more than %d", peak, most)
+			}
+			held, sink := whole(t, s.embedded(), "CALLPOP"), whole(t, broker.url(), "CALLPOP")
+			r := delivered(t, fmt.Sprintf("backlog of %d", n), held, sink, 0)
+			unread, lost, reordered := received(t, lq.Sent(), held)
+			r.lost += lost + unread
+			r.reordered += reordered
+			r.recovery = took
+			r.note = fmt.Sprintf("most memory %d MiB filling, %d MiB in all, %d MiB at the end; caught up at %.0f/s", filling, peak, now, float64(n)/took.Seconds())
+			rows.add(t, r)
+			p.expectExit(p.stop(), 0)
+		})
+	}
+}
