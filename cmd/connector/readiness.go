@@ -59,7 +59,7 @@ func (d *daemon) serverReadiness() []web.Server {
 func sinkReadiness(s *delivery, lines []sink.Status) web.Sink {
 	r := web.Sink{Name: s.name, Type: s.kind}
 	for _, l := range lines {
-		r.Lines = append(r.Lines, web.Line{Type: string(l.Type), Delivery: web.Delivery{
+		r.Lines = append(r.Lines, web.Line{Type: string(l.Type), Lost: l.Lost, DeadLettered: l.DeadLettered, Delivery: web.Delivery{
 			State: web.DeliveryState(l.State), Since: l.Since, OldestUndeliveredAt: l.OldestUndelivered,
 			Backlog: l.Backlog, LastError: l.LastError, LastErrorAt: l.LastErrorAt, LastSuccessAt: l.LastSuccess,
 		}})

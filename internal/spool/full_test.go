@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,11 @@ func TestAFullDiskLosesNothingAndIsLeftBehindOnceThereIsRoom(t *testing.T) {
 		for _, record := range records {
 			got[record.ID]++
 		}
+	}
+	// It says so for as long as the disk is full, though the server runs again.
+	eventually(t, "the full disk to show", func() bool { return s.Status().Phase == LowSpace })
+	if status := s.Status(); !strings.Contains(status.Detail, "no space left") {
+		t.Errorf("status = %+v", status)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)

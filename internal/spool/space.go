@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/callpop/connector/internal/bytesize"
 )
@@ -29,6 +31,12 @@ func (s *Spool) look() (low bool, detail string) {
 	s.mu.Lock()
 	s.status.FreeBytes = free
 	s.mu.Unlock()
+	if s.doubtful {
+		if err := s.tryWrite(); err != nil {
+			return true, fmt.Sprintf("%s cannot be written: %v", s.config.Dir, cause(err))
+		}
+		s.doubtful = false
+	}
 	need := uint64(s.config.MinFree)
 	if s.low {
 		need += need / 16
@@ -38,6 +46,24 @@ func (s *Spool) look() (low bool, detail string) {
 		return false, ""
 	}
 	return true, fmt.Sprintf("%s free in %s, less than min_free %v", bytesize.Size(free), s.config.Dir, s.config.MinFree)
+}
+
+// probeBytes is room for some thousand events.
+const probeBytes = int(bytesize.MiB)
+
+// tryWrite writes as much and takes it away again. A disk may be full whatever it
+// says of its free space, for want of inodes or by a quota; and where min_free is
+// 0, nothing else tells before the next event does.
+func (s *Spool) tryWrite() (err error) {
+	f, err := os.CreateTemp(s.config.Dir, ".write-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	if _, err := f.Write(make([]byte, probeBytes)); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // settle sets the phase of a running engine by the free space.

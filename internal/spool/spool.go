@@ -50,8 +50,10 @@ type Spool struct {
 	closeError error
 
 	// Owned by Open, then by the supervisor.
-	free          freeSpace
-	low, blind    bool
+	free       freeSpace
+	low, blind bool
+	// doubtful is set from a fault until a write to the disk succeeds.
+	doubtful      bool
 	started       time.Time
 	backoff       time.Duration
 	spaceInterval time.Duration

@@ -61,6 +61,7 @@ func (s *Spool) supervise() {
 func (s *Spool) restart(f fault) {
 	s.logger.Error("restarting the embedded server", "dir", s.config.Dir, "cause", f.err)
 	s.metrics.restarts.Add(s.life, 1)
+	s.doubtful = true
 	s.set(f.engine, Restarting, f.err.Error())
 	if time.Since(s.started) > calm {
 		s.backoff = 0
