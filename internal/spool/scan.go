@@ -45,6 +45,9 @@ func (s *Spool) Scan(ctx context.Context, t schema.Type, after, through uint64) 
 		defer sc.drop()
 		for sc.last < through {
 			items, err := sc.next(ctx)
+			if err == nil {
+				err = ctx.Err() // an answer may come all the same
+			}
 			switch {
 			case errors.Is(err, ErrRestarted):
 				continue // the next engine goes on

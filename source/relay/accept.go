@@ -74,8 +74,8 @@ func (s *Source) forget(d *desktop) {
 	s.mu.Lock()
 	delete(s.desktops, d)
 	s.mu.Unlock()
-	s.door.leave(d.address)
 	s.metrics.client(-1)
+	s.door.leave(d.address)
 }
 
 // outage logs when the server cannot be reached and when it can be again, at most

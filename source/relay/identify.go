@@ -37,15 +37,27 @@ func (t *tap) identify(d *desktop) {
 	t.rise(d)
 }
 
-// agentEnds reports whether the pattern finds an agent in front of the last byte of
-// what a desktop has said so far, so that its number is whole.
-func (t *tap) agentEnds(said []byte) bool {
-	at := t.o.pattern.FindSubmatchIndex(said)
-	if at == nil {
-		return false
+// recognize identifies a desktop, once the server has been heard, as soon as the
+// pattern finds an agent whose number is whole: because something follows it, or
+// because the server spoke after all of it. Without a find it is left for later, as
+// a registration may come in pieces and behind the server's first heartbeat.
+func (t *tap) recognize(d *desktop) {
+	if d.origin != nil {
+		return
 	}
-	group := 2 * t.o.pattern.SubexpIndex("agent")
-	return at[group] >= 0 && at[group+1] < len(said)
+	at := t.o.pattern.FindSubmatchIndex(d.said)
+	if at == nil {
+		return
+	}
+	ends := at[2*t.o.pattern.SubexpIndex("agent")+1]
+	if ends < 0 {
+		return // a match without the group
+	}
+	// The tap is shown what the server sent behind its passing on, so that the
+	// desktop's answer may come first: the times tell.
+	if ends < len(d.said) || !d.spoke.After(d.heard) {
+		t.identify(d)
+	}
 }
 
 // agentIn finds agent and channel in what a desktop said.

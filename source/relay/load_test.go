@@ -49,6 +49,8 @@ type load struct {
 	Windows  int           // of each kind
 }
 
+func (l load) perWindow() int { return int(float64(l.Rate) * l.Window.Seconds()) }
+
 // kinds of desktops, by the first letter of their agents: those connected to the
 // server and those connected to the relay.
 const kinds = "dr"
@@ -72,12 +74,11 @@ func playServer(input *bufio.Scanner) error {
 		if err := json.Unmarshal(input.Bytes(), &l); err != nil {
 			return err
 		}
-		perWindow := int(float64(l.Rate) * l.Window.Seconds())
 		sn := 0
 		start := time.Now()
 		for window := range 2 * l.Windows {
 			kind := kinds[window%2]
-			for i := range perWindow {
+			for i := range l.perWindow() {
 				time.Sleep(time.Until(start.Add(time.Duration(sn) * time.Second / time.Duration(l.Rate))))
 				sn++
 				agent := agentName(kind, i%l.Desktops)
@@ -317,7 +318,7 @@ func BenchmarkAddedLatency(b *testing.B) {
 	measure(warm)
 	got := measure(l)
 	direct, relayed := got[0], got[1]
-	if want := l.Rate * l.Windows / 2; relayed.Pops != want || direct.Pops < want*99/100 { // some may be on their way
+	if want := l.perWindow() * l.Windows; relayed.Pops != want || direct.Pops < want*99/100 { // some may be on their way
 		b.Errorf("%d pops came directly and %d relayed, want %d each", direct.Pops, relayed.Pops, want)
 	}
 	b.ReportMetric(0, "ns/op")

@@ -25,6 +25,7 @@ type tapped struct {
 	// then said keeps the first that the desktop sent.
 	origin *source.Origin
 	said   []byte
+	spoke  time.Time // when the last of it came
 	looks  int
 	// opened is when the server accepted, heard when it was last heard, risen when
 	// it was first heard, or first again after it had expired; beat is the time of
@@ -53,7 +54,7 @@ func (t *tap) handle(it *item, data []byte) {
 		d.opened = it.at
 		t.live[d] = struct{}{}
 	case clientItem:
-		t.listen(d, data)
+		t.listen(d, it.at, data)
 	case serverItem:
 		t.missed(d, it.lost)
 		t.hear(d, it.at, data)
@@ -79,20 +80,15 @@ func (t *tap) missed(d *desktop, l *loss) {
 // maxLooks bounds how often a desktop that speaks in small pieces is looked at.
 const maxLooks = 16
 
-// listen takes what the desktop sent. Whose connection it is is best decided when
-// the server answers; where the server has spoken first, as soon as the pattern
-// finds an agent whose number cannot go on.
-func (t *tap) listen(d *desktop, data []byte) {
+// listen takes what the desktop sent.
+func (t *tap) listen(d *desktop, at time.Time, data []byte) {
 	if d.origin != nil {
 		return
 	}
-	d.said = append(d.said, data...)
-	if d.heard.IsZero() || d.looks == maxLooks {
-		return
-	}
-	d.looks++
-	if t.agentEnds(d.said) {
-		t.identify(d)
+	d.said, d.spoke = append(d.said, data...), at
+	if !d.heard.IsZero() && d.looks < maxLooks {
+		d.looks++
+		t.recognize(d)
 	}
 }
 
@@ -102,9 +98,7 @@ func (t *tap) hear(d *desktop, at time.Time, data []byte) {
 	if d.risen.IsZero() {
 		d.risen = at
 	}
-	if d.origin == nil && hasSpoken(d.said) {
-		t.identify(d)
-	}
+	t.recognize(d)
 	t.rise(d)
 	for len(data) > 0 {
 		n := copy(d.decoder.Buffer(), data)
@@ -135,8 +129,8 @@ func (t *tap) frame(d *desktop, f frame.Frame) {
 	}
 }
 
-// patientBeats is how many heartbeats a desktop that answers them, and says nothing
-// else, is waited for to say who it is.
+// patientBeats is how many heartbeats a desktop that does not say who it is is
+// waited for to do so.
 const patientBeats = 3
 
 func (t *tap) beat(d *desktop) {
@@ -271,7 +265,7 @@ func (t *tap) end(d *desktop, at time.Time, e ending) {
 func (t *tap) sweep(now time.Time) {
 	expiry := max(t.o.expireAfter, 3*t.longest)
 	for d := range t.live {
-		if d.origin == nil && !d.heard.IsZero() && hasSpoken(d.said) {
+		if d.origin == nil && hasSpoken(d.said) && !d.heard.IsZero() && now.Sub(d.risen) > checkInterval {
 			t.identify(d) // nothing more came to decide it by
 		}
 		switch {

@@ -375,6 +375,24 @@ func TestARegistrationBehindTheFirstHeartbeatIsFoundOnAQuietLine(t *testing.T) {
 	})
 }
 
+func TestAnAnswerShownBeforeWhatItAnswersIsNotTakenForTheRegistration(t *testing.T) {
+	for name, said := range map[string]string{"the number is not whole": "op=8", "there is none yet": "o"} {
+		t.Run(name, func(t *testing.T) {
+			taker := &double{}
+			tap := tapOn(t, taker, nil)
+			d := newDesktop()
+			// The heartbeat was read first, and shown last.
+			tap.client(d, at.Add(time.Millisecond), []byte(frame.Reply+said))
+			tap.server(d, at, []byte(frame.Request))
+			tap.client(d, at.Add(2*time.Millisecond), []byte("op=801;"[len(said):]))
+			drain(tap)
+			if got := taker.whose(); !slices.Equal(got, []string{"801"}) {
+				t.Errorf("sessions of %q, want 801's", got)
+			}
+		})
+	}
+}
+
 func TestTheMemoryOfAgentsIsBounded(t *testing.T) {
 	a := newAgents(10, at)
 	a.max = 3
