@@ -32,6 +32,10 @@ test: ## Run the tests
 race: ## Run the short tests with the race detector
 	go test -race -short ./...
 
+.PHONY: faults
+faults: ## Run the fault suite: kills, outages, full disks, damage, bad networks
+	CONNECTOR_FAULTS=$${CONNECTOR_FAULTS:-quick} go test ./internal/faults -run Fault -count=1 -v -timeout 2h
+
 .PHONY: lint
 lint: ## Run golangci-lint, pinned, built on first use
 	.ci/lint

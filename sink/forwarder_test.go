@@ -296,8 +296,9 @@ func TestACallUnderWayIsNotCutShortByStopping(t *testing.T) {
 				return ctx.Err()
 			}
 		}}
-		r := start(t, sinktest.NewSpool(), s)
-		emit(t, r.spool, events(5, 5)...)
+		spool := sinktest.NewSpool()
+		emit(t, spool, events(5, 5)...) // first, so that one call has all of them
+		r := start(t, spool, s)
 		synctest.Wait()
 		r.stop(t)
 		if got := len(s.Stored(pops)); got != 5 {

@@ -36,9 +36,6 @@ type ReadRequest struct {
 // the order of their sequence. Damaged records are left out unless asked for.
 var Read = Operation[ReadRequest, Entry]{name: "read", run: read}
 
-// errEnough ends a scan.
-var errEnough = errors.New("enough")
-
 func read(ctx context.Context, h *Host, r ReadRequest, yield func(Entry) error) error {
 	if err := r.Filter.Validate(); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 // counted and logged.
 func TestFaultDamage(t *testing.T) {
 	const before, after = 3000, 500
+	t.Parallel()
 	quarter := func(d []byte) int { return len(d) / 4 }
 	for _, c := range []struct {
 		fault, file string
@@ -38,6 +39,7 @@ func TestFaultDamage(t *testing.T) {
 			if !strings.Contains(c.fault, "flipped") {
 				notInShort(t)
 			}
+			t.Parallel()
 			lq := startLQ(t, lqsim.Options{})
 			broker := startNATS(t)
 			s := newSetup(t, lq.Addr().String(), agentNumbers(30))

@@ -78,10 +78,13 @@ func (d *disk) clear() {
 // all goes on by itself, with what waited in memory.
 func TestFaultDisk(t *testing.T) {
 	notInShort(t)
+	t.Parallel()
 	t.Run("low", func(t *testing.T) {
+		t.Parallel()
 		diskFault(t, "disk below min_free", "min_free: 24MiB, max_bytes: 16MiB", 20<<20, web.SpoolLowSpace)
 	})
 	t.Run("full", func(t *testing.T) {
+		t.Parallel()
 		diskFault(t, "disk full", "min_free: 0, max_bytes: 16MiB", 0, web.SpoolRestarting)
 	})
 }

@@ -5,6 +5,7 @@ package faults
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,13 +22,14 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-// What the emitter is told: the spool's directory, its sync, how many callers,
-// and how many events, 0 for no end.
+// What the emitter is told: the spool's directory, its sync, how many callers, how
+// many events, 0 for no end, and how many bytes to pad each with.
 const (
 	dirVariable     = "FAULTS_DIR"
 	syncVariable    = "FAULTS_SYNC"
 	callersVariable = "FAULTS_CALLERS"
 	countVariable   = "FAULTS_COUNT"
+	padVariable     = "FAULTS_PAD"
 )
 
 // emitMain is a process that emits into a spool and writes each id to its output
@@ -38,8 +40,9 @@ func emitMain() int {
 	err := c.Sync.UnmarshalText([]byte(os.Getenv(syncVariable)))
 	callers, err1 := strconv.Atoi(os.Getenv(callersVariable))
 	count, err2 := strconv.Atoi(os.Getenv(countVariable))
-	if err != nil || err1 != nil || err2 != nil {
-		fmt.Fprintln(os.Stderr, err, err1, err2)
+	pad, err3 := strconv.Atoi(os.Getenv(padVariable))
+	if err := errors.Join(err, err1, err2, err3); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
 	s, err := spool.Open(context.Background(), spool.Options{Config: c})
@@ -51,7 +54,7 @@ func emitMain() int {
 	for caller := range callers {
 		all.Go(func() {
 			for n := 0; count == 0 || n < count/callers; n++ {
-				e := emitted(caller, n)
+				e := emitted(caller, n, pad)
 				if err := s.Emit(context.Background(), e); err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					continue
@@ -70,22 +73,25 @@ func emitMain() int {
 	return 0
 }
 
-// emitted is the n-th event of a caller, which is a call.
-func emitted(caller, n int) schema.Event {
+// callsOfCaller is over how many calls a caller's events go.
+const callsOfCaller = 100
+
+// emitted is the n-th event of a caller.
+func emitted(caller, n, pad int) schema.Event {
 	now := time.Now().UTC()
-	c := call{"801", fmt.Sprint(1000 + caller)}
+	c := call{"801", fmt.Sprint(1000 + caller*callsOfCaller + n%callsOfCaller)}
 	p := schema.CallPop{
 		ID: schema.NewID(now), Server: "hq", Key: "hq/" + c.sn, Agent: schema.Agent{ID: c.agent},
-		Raw: string(c.pop(n)), ReceivedAt: now,
+		Raw: string(c.pop(n/callsOfCaller)) + strings.Repeat(" ", pad), ReceivedAt: now,
 	}
 	return p.Event()
 }
 
 // emitter starts a process that emits.
-func emitter(dir, sync string, callers, count int) *exec.Cmd {
+func emitter(dir, sync string, callers, count, pad int) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), modeVariable+"=emit", dirVariable+"="+dir, syncVariable+"="+sync,
-		callersVariable+"="+strconv.Itoa(callers), countVariable+"="+strconv.Itoa(count))
+		callersVariable+"="+strconv.Itoa(callers), countVariable+"="+strconv.Itoa(count), padVariable+"="+strconv.Itoa(pad))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
@@ -132,7 +138,7 @@ func TestFaultKillAcknowledged(t *testing.T) {
 // ids that were acknowledged.
 func killedEmitter(t *testing.T, dir string) (ids []string) {
 	t.Helper()
-	cmd := emitter(dir, "100ms", 8, 0)
+	cmd := emitter(dir, "100ms", 8, 0, 0)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +152,7 @@ func killedEmitter(t *testing.T, dir string) (ids []string) {
 	defer giveUp.Stop()
 	for lines.Scan() {
 		if len(ids) == 0 {
-			timer := time.AfterFunc(time.Duration(rand.Int64N(int64(300*time.Millisecond))), kill)
+			timer := time.AfterFunc(time.Duration(rand.Int64N(int64(150*time.Millisecond))), kill)
 			defer timer.Stop()
 		}
 		ids = append(ids, strings.Clone(lines.Text()))

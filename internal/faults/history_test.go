@@ -17,6 +17,7 @@ import (
 // that was read is at both brokers, in the order of its call, under one id. What
 // happens is chosen by a seed; when, the machine has a say.
 func TestFaultHistory(t *testing.T) {
+	t.Parallel()
 	first := time.Now().UnixNano()
 	for i := range scale(0, 3, 40) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

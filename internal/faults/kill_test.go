@@ -17,7 +17,7 @@ import (
 // holds what was sent from the first pop on. Before every fifth kill the load
 // stops and all is stored: then nothing at all may be missing.
 func TestFaultKill(t *testing.T) {
-	kills := scale(5, 50, 300)
+	kills := scale(3, 50, 300)
 	lq := startLQ(t, lqsim.Options{})
 	broker := startNATS(t)
 	s := newSetup(t, lq.Addr().String(), agentNumbers(40))

@@ -135,7 +135,7 @@ func checkGaps(t testing.TB, sent []lqsim.Sent, log []event, sessions *follower)
 	// A session was last heard by the first bytes of a pop that was cut; and the
 	// connector notes once a second that it lives.
 	const slack = 2 * time.Second
-	eventually(t, fmt.Sprintf("each of %d missing pops to be in a reported gap", len(missing)), func() bool {
+	within(t, 20*time.Second, fmt.Sprintf("each of %d missing pops to be in a reported gap", len(missing)), func() bool {
 		gaps := map[string][]schema.Gap{}
 		for _, c := range sessions.sessions() {
 			if c.Gap != nil {

@@ -16,7 +16,9 @@ import (
 // order, and a sink that was there lost nothing.
 func TestFaultLimits(t *testing.T) {
 	notInShort(t)
+	t.Parallel()
 	t.Run("max_bytes", func(t *testing.T) {
+		t.Parallel()
 		limits(t, "max_bytes", "min_free: 0, max_bytes: 8MiB", func(calls *caller, _ *follower) {
 			calls.sendAll(25_000, 2000)
 		})
@@ -24,7 +26,7 @@ func TestFaultLimits(t *testing.T) {
 	t.Run("max_age", func(t *testing.T) {
 		t.Parallel()
 		limits(t, "max_age", "min_free: 0, max_age: 1m", func(calls *caller, _ *follower) {
-			calls.sendAll(500, 100)
+			calls.sendAll(20_000, 2000) // more than a sink reads ahead
 			pause(70 * time.Second)
 			calls.sendAll(500, 0)
 		})

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 var (
@@ -37,7 +39,17 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	flag.Parse()
-	*long = *long || os.Getenv("CONNECTOR_FAULTS") == "long"
+	switch asked := os.Getenv("CONNECTOR_FAULTS"); asked {
+	case "long":
+		*long = true
+	case "quick":
+	default:
+		if !*long {
+			// Minutes of load on every core: not beside other packages' tests.
+			fmt.Println("the fault suite runs with CONNECTOR_FAULTS=quick or long (make faults)")
+			os.Exit(0)
+		}
+	}
 	os.Exit(suite(m))
 }
 
@@ -49,11 +61,19 @@ func suite(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(workDir) }()
 	// The faults that take their time do so together: they wait, mostly.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "10"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()
+	if code == 0 {
+		// The proxies' links end with their connections, whenever that is.
+		if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
+			goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).write")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if err := rows.print(os.Stdout, *tableFile); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return cmp.Or(code, 1)

@@ -27,6 +27,7 @@ type networkFault struct {
 // that lets nothing through is noticed within expire_after plus 5 s; and once it
 // is well, all sessions are up again by themselves.
 func TestFaultNetworkToLQ(t *testing.T) {
+	t.Parallel()
 	const expireAfter = 10 * time.Second
 	for _, f := range []networkFault{
 		{name: "latency of 300 ms and more", toxics: both("latency", `{"latency":300,"jitter":200}`)},

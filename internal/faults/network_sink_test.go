@@ -15,6 +15,7 @@ import (
 // lets nothing through is noticed within publish_timeout plus 5 s; sessions never
 // notice; and once it is well, everything arrives, in order.
 func TestFaultNetworkToSink(t *testing.T) {
+	t.Parallel()
 	faults := []networkFault{
 		{name: "latency of 200 ms and more", toxics: both("latency", `{"latency":200,"jitter":100}`)},
 		{name: "50 bytes a second", toxics: both("slicer", `{"average_size":1,"size_variation":0,"delay":20000}`)},

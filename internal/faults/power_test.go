@@ -5,6 +5,7 @@ package faults
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,24 +28,33 @@ func TestFaultPower(t *testing.T) {
 	}
 	t.Run("100ms", func(t *testing.T) {
 		// The proof has to be able to fail: with an interval, emit does not wait.
-		ids, good, _, bad := tracedEmits(t, strace, filepath.Join(t.TempDir(), "spool"), "100ms", 1, 100)
+		ids, good, _, bad := tracedEmits(t, strace, filepath.Join(t.TempDir(), "spool"), "100ms", 1, 100, 0)
 		if len(bad) == 0 || good+len(bad) != len(ids) {
 			t.Errorf("of %d events %d were on disk and %d were not: expected some that were not", len(ids), good, len(bad))
 		}
 	})
-	for _, c := range []struct{ callers, count int }{{1, 100}, {16, 800}} {
-		t.Run(fmt.Sprintf("always, %d callers", c.callers), func(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		callers, count, pad int
+		disk                []string
+	}{
+		{"one caller", 1, 100, 0, nil},
+		{"16 callers", 16, scale(0, 800, 32_000), 0, nil},
+		// Each sync takes 20 ms longer, and the log begins a new file now and then.
+		{"64 callers, a slow disk", 64, scale(0, 6400, 64_000), 8000, []string{"-e", "inject=fsync,fdatasync:delay_exit=20000"}},
+	} {
+		t.Run("always, "+c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spool")
-			ids, good, syncs, bad := tracedEmits(t, strace, dir, "always", c.callers, c.count)
-			for _, id := range bad {
-				t.Errorf("emit of %s returned before it was on the disk", id)
+			ids, good, syncs, bad := tracedEmits(t, strace, dir, "always", c.callers, c.count, c.pad, c.disk...)
+			if len(bad) > 0 {
+				t.Errorf("%d of %d emits returned before the event was on the disk: %v", len(bad), len(ids), bad[:min(len(bad), 5)])
 			}
 			lq := startLQ(t, lqsim.Options{})
 			s := newSetup(t, lq.Addr().String(), agentNumbers(1))
 			s.spoolDir = dir
 			p := s.startReady()
 			held := whole(t, s.embedded(), "CALLPOP")
-			r := delivered(t, fmt.Sprintf("sync: always, %d callers, traced", c.callers), held, held, 0)
+			r := delivered(t, "sync: always, traced, "+c.name, held, held, 0)
 			r.lost = len(ids) - good + max(0, len(ids)-r.in)
 			r.note = fmt.Sprintf("%d of %d on disk before emit returned, by %d syncs", good, len(ids), syncs)
 			rows.add(t, r)
@@ -55,13 +65,15 @@ func TestFaultPower(t *testing.T) {
 
 // tracedEmits has a process emit into a spool under strace. It returns the ids
 // whose emit returned, how many of them were on the disk by then, the number of
-// syncs, and those ids that were not.
-func tracedEmits(t *testing.T, strace, dir, sync string, callers, count int) (ids []string, good, syncs int, bad []string) {
+// syncs, and those ids that were not. disk are strace's own options, which make
+// the disk slow.
+func tracedEmits(t *testing.T, strace, dir, sync string, callers, count, pad int, disk ...string) (ids []string, good, syncs int, bad []string) {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := emitter(dir, sync, callers, count)
-	cmd.Path, cmd.Args = strace, []string{strace, "-f", "-y", "-s", "65536", "-o", trace,
-		"-e", "trace=write,writev,pwrite64,pwritev,fsync,fdatasync", "--", os.Args[0]}
+	cmd := emitter(dir, sync, callers, count, pad)
+	cmd.Path = strace
+	cmd.Args = append([]string{strace, "-f", "-y", "-s", "65536", "-o", trace, "-e", "trace=write,writev,pwrite64,pwritev,fsync,fdatasync"}, disk...)
+	cmd.Args = append(cmd.Args, "--", os.Args[0])
 	out, err := cmd.Output()
 	if err != nil {
 		missing(t, "tracing a child (ptrace) is not permitted, or the child failed", err)
@@ -147,8 +159,7 @@ func (tr *tracer) begin(thread, name, args string) {
 	path := tr.path(args)
 	switch name {
 	case "fsync", "fdatasync":
-		tr.syncing[thread] = tr.written[path]
-		tr.written[path] = nil
+		tr.syncing[thread] = maps.Clone(tr.written[path]) // another sync of the file may be under way
 	case "write":
 		if strings.HasPrefix(args, "1<") {
 			for _, id := range eventID.FindAllString(args, -1) {
@@ -185,6 +196,7 @@ func (tr *tracer) end(thread, name, args, result string) {
 		tr.syncs++
 		for id := range covered {
 			tr.onDisk[id] = true
+			delete(tr.written[path], id)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -97,7 +98,7 @@ func (s *setup) start(wrap ...string) *process {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	args := append(wrap, path, "run", "--config", s.write())
+	args := slices.Concat(wrap, []string{path, "run", "--config", s.write()})
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
@@ -249,10 +250,14 @@ func (p *process) backlog(sink string) (n uint64, known bool) {
 // metric adds up a metric over all series that have the labels.
 func (p *process) metric(name string, labels ...string) float64 {
 	p.t.Helper()
-	_, body, err := p.get("/metrics")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	var body []byte
+	eventually(p.t, "/metrics to answer", func() bool {
+		var err error
+		if _, body, err = p.get("/metrics"); err != nil {
+			p.t.Log(err)
+		}
+		return err == nil
+	})
 	total := 0.0
 series:
 	for line := range strings.Lines(string(body)) {

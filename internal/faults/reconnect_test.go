@@ -15,8 +15,8 @@ import (
 // allows, as the server itself measured.
 func TestFaultMassReconnect(t *testing.T) {
 	notInShort(t)
-	sessions := scale(0, 5000, 15_000)
-	const rate = 500
+	sessions := scale(0, 5000, 12_000)
+	const rate = 1000
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	lq := startLQChild(t, address)
 	broker := startNATS(t)
@@ -43,7 +43,7 @@ func TestFaultMassReconnect(t *testing.T) {
 	lq.kill()
 	eventually(t, "the outage to show", func() bool { return p.full() == http.StatusServiceUnavailable })
 	dials, since := p.metric("callpop_session_dials_total"), time.Now()
-	pause(10 * time.Second)
+	pause(5 * time.Second)
 	tries := (p.metric("callpop_session_dials_total") - dials) / time.Since(since).Seconds()
 	if tries > rate*1.1 {
 		t.Errorf("%.0f attempts a second while the server is away, more than %d", tries, rate)

@@ -51,6 +51,7 @@ func TestFaultTerm(t *testing.T) {
 // once, with code 1, and what was in the log is delivered at the next start.
 func TestFaultSecondSignal(t *testing.T) {
 	notInShort(t)
+	t.Parallel()
 	lq := startLQ(t, lqsim.Options{})
 	broker := startNATS(t)
 	s := newSetup(t, lq.Addr().String(), agentNumbers(20))

@@ -60,8 +60,8 @@ func TestAScanGivesWhatIsThereAndEnds(t *testing.T) {
 		t.Errorf("another stream has %d items", len(items))
 	}
 	seen := 0
-	for range s.Scan(testContext(t), schema.TypeCallPop, 0, n) {
-		if seen++; seen == 3 {
+	for _, err := range s.Scan(testContext(t), schema.TypeCallPop, 0, n) {
+		if seen++; err != nil || seen == 3 {
 			break
 		}
 	}

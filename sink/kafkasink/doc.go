@@ -2,11 +2,11 @@
 //
 // A record's key is the event's key, its value the body as the spool holds it,
 // its time the event's, its headers CloudEvents' binary mode: ce_ and the name of
-// each attribute, content-type, traceparent and tracestate, and ce_spoolsequence.
-// Keys are placed by the hash of Java's clients (murmur2), so that other
-// producers and consumers agree on a key's partition; the hashes of librdkafka
-// and Sarama can be chosen. Each of the three types of event has a topic, and one
-// whose topic is empty is switched off.
+// each attribute, content-type, traceparent and tracestate, ce_spoolsequence, and
+// in a replay callpop-replay. Keys are placed by the hash of Java's clients
+// (murmur2), so that other producers and consumers agree on a key's partition; the
+// hashes of librdkafka and Sarama can be chosen. Each of the three types of event
+// has a topic, and one whose topic is empty is switched off.
 //
 // Kafka counts a topic's retention.ms from the time of a record: keep it longer
 // than the spool keeps events (spool.max_age), or what waited out a long outage is

@@ -53,6 +53,9 @@ func (e *encoder) encode(r *sink.Record) message {
 	if r.SpoolSequence != "" {
 		add(schema.KafkaSpoolSequence, r.SpoolSequence)
 	}
+	if r.Replay != "" {
+		add(sink.HeaderReplay, r.Replay)
+	}
 	m.size += len(m.key) + len(m.value) + recordOverhead
 	e.left--
 	return m

@@ -13,8 +13,12 @@ func TestTheSinkKeepsTheContract(t *testing.T) {
 		AttributePrefix: "ce-",
 		EncodeValue:     percentEncode,
 		OwnHeaders: func(r sink.Record) map[string]string {
+			id := r.ID
+			if r.Replay != "" {
+				id += ".replay." + r.Replay
+			}
 			return map[string]string{
-				"Nats-Msg-Id":          r.ID,
+				"Nats-Msg-Id":          id,
 				"Nats-Expected-Stream": streamOf(r.Type),
 				// On NATS this attribute is one like the others.
 				"ce-datacontenttype": "application/json",

@@ -206,6 +206,37 @@ func (h Harness) republish(t *testing.T) {
 	CheckDelivered(t, events, b.Stored(t, schema.TypeCallPop))
 }
 
+// replay asks for a second copy of each event, marked, in the order of its key,
+// whatever the broker does about duplicates.
+func (h Harness) replay(t *testing.T) {
+	b := h.Open(t)
+	events := spread(schema.TypeCallPop, 20, 3)
+	all := records(events)
+	publish(t, b.Sink, all)
+	again := records(events)
+	for i := range again {
+		again[i].Replay = "0a1b2c3d"
+	}
+	publish(t, b.Sink, again)
+	var first, second []Message
+	for _, m := range b.Stored(t, schema.TypeCallPop) {
+		if run, marked := m.Headers[sink.HeaderReplay]; marked {
+			if run != "0a1b2c3d" {
+				t.Errorf("event %s: header %s is %q", m.ID, sink.HeaderReplay, run)
+			}
+			second = append(second, m)
+		} else {
+			first = append(first, m)
+		}
+	}
+	CheckDelivered(t, events, first)
+	CheckDelivered(t, events, second)
+	for _, m := range second {
+		delete(m.Headers, sink.HeaderReplay)
+	}
+	h.checkHeaders(t, again, second)
+}
+
 func (h Harness) overlap(t *testing.T) {
 	b := h.Open(t)
 	publish(t, b.Sink, nil)

@@ -18,6 +18,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("writes every header exactly", h.exactHeaders)
 	t.Run("takes any name", h.weirdNames)
 	t.Run("stores a record again when it is published again", h.republish)
+	t.Run("stores a replay beside the first delivery", h.replay)
 	t.Run("serves calls for different event types at once", h.overlap)
 	t.Run("returns when the context is done", h.cancelled)
 	t.Run("calls a broker that is away a passing failure", h.away)

@@ -56,6 +56,9 @@ func TestTheSuitePassesTheSinkInMemory(t *testing.T) {
 					for i, r := range stored {
 						messages[i].Headers = maps.Collect(r.KafkaHeaders())
 						messages[i].Headers[schema.KafkaSpoolSequence] = r.SpoolSequence
+						if r.Replay != "" {
+							messages[i].Headers[sink.HeaderReplay] = r.Replay
+						}
 						messages[i].Body = bytes.Clone(r.Body)
 					}
 					return messages
