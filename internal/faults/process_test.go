@@ -113,6 +113,9 @@ func (s *setup) start(wrap ...string) *process {
 		log: log.Name(), from: from, ended: make(chan struct{}),
 	}
 	p.cmd.Stderr, p.cmd.Stdout = log, log
+	// Whatever is set for the suite, or for a connector of the machine's own, is
+	// not meant for this one.
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONNECTOR_") })
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
