@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -108,6 +109,9 @@ func TestUnknownSpaceHoldsNobodyBack(t *testing.T) {
 func TestFreeSpaceOfThisDiskIsKnown(t *testing.T) {
 	free, err := statfs(t.TempDir())
 	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
 		t.Skip(err)
 	}
 	if free == 0 {
