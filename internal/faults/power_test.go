@@ -40,7 +40,7 @@ func TestFaultPower(t *testing.T) {
 	}{
 		{"one caller", 1, 100, 0, nil},
 		{"16 callers", 16, scale(0, 800, 32_000), 0, nil},
-		// Each sync takes 20 ms longer, and the log begins a new file now and then.
+		// Each sync takes 5 ms longer, and the log begins a new file now and then.
 		{"64 callers, a slow disk", 64, scale(0, 6400, 64_000), 8000, []string{"-e", "inject=fsync,fdatasync:delay_exit=5000"}},
 	} {
 		t.Run("always, "+c.name, func(t *testing.T) {
