@@ -143,15 +143,22 @@ func (s *setup) startReady(wrap ...string) *process {
 
 func (p *process) waitReady() {
 	p.t.Helper()
-	eventually(p.t, "the connector to serve", func() bool {
+	for deadline := time.Now().Add(patience); ; pause(20 * time.Millisecond) {
 		select {
 		case <-p.ended:
 			p.t.Fatalf("the connector ended: %v\n%s", p.err, tail(p.text(), 3000))
 		default:
 		}
-		r, err := p.ready()
-		return err == nil && r.Ready
-	})
+		if r, err := p.ready(); err == nil && r.Ready {
+			return
+		}
+		if time.Now().After(deadline) {
+			// What it waits for is in its goroutines.
+			p.signal(syscall.SIGQUIT)
+			<-p.ended
+			p.t.Fatalf("the connector does not serve after %v:\n%s", patience, p.text())
+		}
+	}
 }
 
 // kill is kill -9; it returns once the process is gone.
