@@ -125,6 +125,7 @@ func (in *Intake) Pop(o *Origin, at time.Time, raw []byte) {
 	if !ok {
 		hash = hashString(o.Agent)
 	}
+	o.popped(at)
 	in.push(hash^hashString(o.Server), item{kind: popItem, origin: o, at: at, raw: bytes.Clone(raw)})
 }
 

@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,6 +28,26 @@ const (
 
 // Roster is the list of agents whose sessions a source holds.
 type Roster []Agent
+
+// With is r with the agents of more, whose entries count where both have one.
+func (r Roster) With(more Roster) Roster {
+	if len(more) == 0 {
+		return r
+	}
+	at := make(map[string]int, len(r))
+	all := slices.Clone(r)
+	for i, a := range r {
+		at[a.ID] = i
+	}
+	for _, a := range more {
+		if i, ok := at[a.ID]; ok {
+			all[i] = a
+		} else {
+			all = append(all, a)
+		}
+	}
+	return all
+}
 
 // ParseRoster reads the agents key of the configuration: a list of numbers ("801"
 // or 801), ranges ("810-829", both ends included, leading zeros kept) and

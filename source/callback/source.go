@@ -82,7 +82,7 @@ func newSource(c Config, o Options) (*Source, error) {
 		refusals: rate.Sometimes{Interval: time.Minute},
 		closed:   make(chan struct{}),
 	}
-	s.decoders.New = func() any { return &pop.Decoder{Charset: decoding.Charset, Location: decoding.Location} }
+	s.decoders.New = func() any { return &pop.Decoder{} }
 	if s.allowed, err = source.ParseAllow(c.Allow); err != nil {
 		return nil, err
 	}
@@ -246,6 +246,8 @@ func (s *Source) location(query []byte) []byte {
 	}
 	decoder, _ := s.decoders.Get().(*pop.Decoder)
 	defer s.decoders.Put(decoder)
+	now := s.origin.Decoding.Now()
+	decoder.Charset, decoder.Location = now.Charset, now.Location
 	var p pop.Pop
 	if decoder.DecodeCallback(query, &p) != nil {
 		p = pop.Pop{} // the page opens all the same

@@ -89,7 +89,7 @@ func (t *tap) name(group []byte) string {
 	if len(group) > frame.MaxValue {
 		return ""
 	}
-	text, lossy := pop.Text(group, t.o.origin.Decoding.Charset)
+	text, lossy := pop.Text(group, t.o.origin.Decoding.Now().Charset)
 	text = strings.TrimSpace(text)
 	if lossy || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return ""
