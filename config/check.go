@@ -53,6 +53,7 @@ func (c *Config) check(m *mistakes) {
 	part("embedded", &c.Embedded)
 	part("http", &c.HTTP)
 	part("log", &c.Log)
+	part("replicas", &c.Replicas)
 	timeout := (*path)(nil).at("shutdown_timeout")
 	if (c.ShutdownTimeout < minShutdown || c.ShutdownTimeout > maxShutdown) && !m.within(timeout) {
 		m.wrong(timeout, shortDuration(c.ShutdownTimeout), shortDuration(minShutdown)+" to "+shortDuration(maxShutdown))
@@ -173,7 +174,7 @@ func (c *Config) checkAgents(m *mistakes) {
 			continue
 		}
 		reported := map[int]bool{i: true}
-		for _, agent := range s.Agents {
+		for _, agent := range s.Configured() {
 			k := key{cmp.Or(s.Server, s.Name), agent.ID}
 			at, taken := holder[k]
 			if !taken {

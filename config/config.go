@@ -32,6 +32,17 @@ type Config struct {
 	// ShutdownTimeout is how long stopping may take. For three quarters of it the
 	// sinks empty the spool.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
+	// DrainPace is how fast sessions are closed when the daemon is told to stop; 0
+	// closes all at once.
+	DrainPace source.Pace `koanf:"drain_pace"`
+	// Replicas say which part of the rosters this connector holds.
+	Replicas source.Replicas `koanf:"replicas"`
+	// Watch has the daemon follow changes of the file and of agents_file.
+	Watch bool `koanf:"watch"`
+
+	// Digest is the SHA-256 of the file that it was read from, in hex; empty
+	// without one.
+	Digest string
 }
 
 // Component is the Config of one kind of source or sink.
@@ -93,5 +104,7 @@ func Default() Config {
 		HTTP:            web.DefaultConfig(),
 		Log:             telemetry.DefaultConfig(),
 		ShutdownTimeout: 20 * time.Second,
+		Replicas:        source.DefaultReplicas(),
+		Watch:           true,
 	}
 }

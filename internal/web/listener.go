@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/callpop/connector/internal/certfile"
+	"github.com/callpop/connector/internal/secret"
 )
 
 // limits are what one peer may cost. A listener may stand open to a network, and
@@ -36,6 +37,7 @@ type Listener struct {
 	listener net.Listener // nil where it is switched off
 	server   *http.Server
 	limits   limits
+	guard    *Guard // of the admin listener, else nil
 	// closed is closed by Close.
 	closed chan struct{}
 	once   sync.Once
@@ -87,6 +89,13 @@ func (l *Listener) Addr() net.Addr {
 		return nil
 	}
 	return l.listener.Addr()
+}
+
+// SetToken changes the token of the admin listener; see [Guard.SetToken].
+func (l *Listener) SetToken(token secret.Value) {
+	if l.guard != nil {
+		l.guard.SetToken(token)
+	}
 }
 
 // URL is the listener's address for a browser, without a path; empty where it is
