@@ -40,9 +40,9 @@ type Config struct {
 	// Watch has the daemon follow changes of the file and of agents_file.
 	Watch bool `koanf:"watch"`
 
-	// Digest is the SHA-256 of the file that it was read from, in hex; empty
-	// without one.
-	Digest string
+	// File is what it was read from, empty without one; Digest is the SHA-256 of
+	// that, in hex.
+	File, Digest string
 }
 
 // Component is the Config of one kind of source or sink.

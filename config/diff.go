@@ -63,6 +63,11 @@ func (p *Plan) Pending() (waiting []Change) {
 	return waiting
 }
 
+// Has reports whether the value at a key changes.
+func (p *Plan) Has(key string) bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Key == key })
+}
+
 // Compare says what it takes to go from one valid configuration to another. It
 // fails where the new one, with what has to stay as it was, is not valid.
 func Compare(from, to *Config) (*Plan, error) {

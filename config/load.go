@@ -42,6 +42,20 @@ func Load(in Input) (*Config, error) {
 	return load(in, text)
 }
 
+// Digest is the SHA-256 of a configuration file, in hex, as [Config.Digest] has it.
+func Digest(file string) (string, error) {
+	text, err := readFile(file)
+	if err != nil {
+		return "", err
+	}
+	return digest(text), nil
+}
+
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
 // loader merges the layers and remembers where each value came from.
 type loader struct {
 	mistakes *mistakes
@@ -74,8 +88,7 @@ func load(in Input, text []byte) (*Config, error) {
 	c := d.root(merged.Raw())
 	d.rosterFiles(c)
 	if in.File != "" {
-		sum := sha256.Sum256(text)
-		c.Digest = hex.EncodeToString(sum[:])
+		c.File, c.Digest = in.File, digest(text)
 	}
 	c.check(l.mistakes)
 	if err := l.mistakes.err(); err != nil {

@@ -61,7 +61,7 @@ func TestWhatIsNotGivenHasItsDefault(t *testing.T) {
 	source.Agents = onlySource(t, c).Agents
 	source.Registration = "op={{.Agent}};"
 	want.Sources = []Source{{Name: "hq", Type: "session", Config: &source}}
-	want.Digest = c.Digest
+	want.File, want.Digest = "connector.yaml", c.Digest
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%v\nwant\n%v", c, &want)
 	}

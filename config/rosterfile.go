@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/callpop/connector/source"
@@ -35,9 +36,9 @@ func (d *decoder) rosterFiles(c *Config) {
 	}
 }
 
-// Files are the files that are watched: the configuration's own and those of
-// agents, each once.
-func (c *Config) Files(own string) []string {
+// Files are the files that may change while the connector runs: the one that c was
+// read from, and those of agents, each once.
+func (c *Config) Files() []string {
 	seen := map[string]bool{}
 	var files []string
 	add := func(name string) {
@@ -46,11 +47,26 @@ func (c *Config) Files(own string) []string {
 			files = append(files, name)
 		}
 	}
-	add(own)
+	add(c.File)
 	for _, s := range c.Sources {
 		if held, ok := s.Config.(*session.Config); ok {
 			add(held.AgentsFile)
 		}
 	}
 	return files
+}
+
+// WithRoster is c with other content of a session source's file of agents. It is
+// checked as a whole.
+func (c *Config) WithRoster(name string, read source.Roster) (*Config, error) {
+	next := *c
+	next.Sources = slices.Clone(c.Sources)
+	for i, s := range next.Sources {
+		if held, ok := s.Config.(*session.Config); ok && s.Name == name {
+			changed := *held
+			changed.Read = read
+			next.Sources[i].Config = &changed
+		}
+	}
+	return &next, next.Validate()
 }

@@ -402,6 +402,14 @@ func hashString(s string) uint64 {
 	return hash
 }
 
+// SetBuffer changes what may wait in memory. Where more waits already, the oldest
+// is dropped with the next event that comes.
+func (in *Intake) SetBuffer(limit bytesize.Size) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.limit = int64(limit)
+}
+
 // Queued is what waits in memory.
 func (in *Intake) Queued() bytesize.Size {
 	in.mu.Lock()

@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,45 @@ func (r Roster) With(more Roster) Roster {
 		}
 	}
 	return all
+}
+
+// Runs gives the agents that follow one another by their numbers, such that a range
+// can name them, as the first and the last of them; an agent alone is both.
+func (r Roster) Runs() iter.Seq2[Agent, Agent] {
+	return func(yield func(first, last Agent) bool) {
+		for i := 0; i < len(r); {
+			end := i + 1
+			for end < len(r) && follows(r[end-1], r[end]) {
+				end++
+			}
+			if !yield(r[i], r[end-1]) {
+				return
+			}
+			i = end
+		}
+	}
+}
+
+// Ranges names the agents for people: numbers and ranges.
+func (r Roster) Ranges() []string {
+	names := []string{}
+	for first, last := range r.Runs() {
+		if first.ID == last.ID {
+			names = append(names, first.ID)
+		} else {
+			names = append(names, first.ID+"-"+last.ID)
+		}
+	}
+	return names
+}
+
+// follows says whether b is the agent after a, such that a range can name both.
+func follows(a, b Agent) bool {
+	if a.Channel != FindChannel || b.Channel != FindChannel || len(a.ID) != len(b.ID) || !allDigits(a.ID) {
+		return false
+	}
+	n, err := strconv.Atoi(a.ID)
+	return err == nil && fmt.Sprintf("%0*d", len(a.ID), n+1) == b.ID
 }
 
 // ParseRoster reads the agents key of the configuration: a list of numbers ("801"

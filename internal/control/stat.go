@@ -96,4 +96,4 @@ func backlog(s spool.State, cursor uint64) uint64 {
 }
 
 // orphan reports whether a cursor's sink is known not to be configured.
-func (h *Host) orphan(sink string) bool { return h.Sinks != nil && !slices.Contains(h.Sinks, sink) }
+func (h *Host) orphan(sink string) bool { return h.Sinks != nil && !slices.Contains(h.Sinks(), sink) }

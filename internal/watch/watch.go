@@ -26,14 +26,12 @@ const maxFile = 8 << 20
 const fresh = 3 * time.Second
 
 // Files follows files until ctx is done. files gives their names, each time
-// anew; changed is called, by the one goroutine that looks, with those that
-// changed since they were first seen or last given, files that come and go
-// included, in the order of files.
+// anew; changed is called, by the one goroutine that looks, with those whose
+// content it has not been called with yet: each that is there soon after it is
+// first named, since it may have changed since its reader read it, and then those
+// that change, come or go, in the order of files.
 func Files(ctx context.Context, files func() []string, changed func(names []string)) {
 	known := map[string]*file{}
-	for _, name := range files() {
-		known[name] = newFile(name)
-	}
 	ticker := time.NewTicker(Interval)
 	defer ticker.Stop()
 	for {
@@ -46,8 +44,8 @@ func Files(ctx context.Context, files func() []string, changed func(names []stri
 		for _, name := range files() {
 			f := known[name]
 			if f == nil {
-				known[name] = newFile(name)
-				continue
+				f = &file{name: name}
+				known[name] = f
 			}
 			if f.look() {
 				found = append(found, name)
@@ -70,13 +68,6 @@ type file struct {
 
 // digest is that of a file's content; all zero for a file that cannot be read.
 type digest [sha256.Size]byte
-
-func newFile(name string) *file {
-	f := &file{name: name}
-	f.read()
-	f.given = f.seen
-	return f
-}
 
 // look reports whether the content is another one, and was already at the last
 // look.
