@@ -232,37 +232,39 @@ const letGoTime = 5 * time.Second
 // letGo closes the sessions of agents that move to another source of their server,
 // and waits for their end: an agent must not be registered twice.
 func (d *daemon) letGo(c *config.Config, wanted map[string]source.Roster, held map[string]*session.Source, cause string) {
+	type key struct{ server, agent string }
 	type move struct {
 		from  *session.Source
 		agent string
 	}
 	var moves []move
-	losing := map[string]map[string]bool{}
-	for _, to := range sessionsOf(c) {
-		for _, from := range sessionsOf(c) {
-			if from.Name == to.Name || from.Server != to.Server || held[from.Name] == nil {
+	moving, losing := map[key]bool{}, map[string]bool{}
+	for _, from := range sessionsOf(c) {
+		if held[from.Name] == nil {
+			continue
+		}
+		stays := map[string]bool{}
+		for _, a := range wanted[from.Name] {
+			stays[a.ID] = true
+		}
+		for _, to := range sessionsOf(c) {
+			if from.Name == to.Name || from.Server != to.Server {
 				continue
-			}
-			stays := map[string]bool{}
-			for _, a := range wanted[from.Name] {
-				stays[a.ID] = true
 			}
 			for _, a := range wanted[to.Name] {
 				if _, has := held[from.Name].Fleet().Agent(a.ID); has && !stays[a.ID] {
 					moves = append(moves, move{held[from.Name], a.ID})
-					if losing[from.Name] == nil {
-						losing[from.Name] = map[string]bool{}
-					}
-					losing[from.Name][a.ID] = true
+					moving[key{to.Server, a.ID}], losing[from.Name] = true, true
 				}
 			}
 		}
 	}
-	if len(moves) == 0 {
-		return
-	}
-	for name := range losing {
-		held[name].SetRoster(wanted[name], cause)
+	for _, s := range sessionsOf(c) {
+		if losing[s.Name] {
+			held[s.Name].SetRoster(slices.DeleteFunc(slices.Clone(wanted[s.Name]), func(a source.Agent) bool {
+				return moving[key{s.Server, a.ID}]
+			}), cause)
+		}
 	}
 	for deadline := time.Now().Add(letGoTime); len(moves) > 0 && time.Now().Before(deadline); {
 		if _, there := moves[0].from.Fleet().Agent(moves[0].agent); !there {

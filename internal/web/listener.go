@@ -38,6 +38,8 @@ type Listener struct {
 	server   *http.Server
 	limits   limits
 	guard    *Guard // of the admin listener, else nil
+	// secure means HTTPS. The server's TLSConfig does not tell: Serve sets one.
+	secure bool
 	// closed is closed by Close.
 	closed chan struct{}
 	once   sync.Once
@@ -68,7 +70,7 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		if err != nil {
 			return nil, fmt.Errorf("%s_%w", key, err)
 		}
-		s.server.TLSConfig = certificate.Config()
+		s.server.TLSConfig, s.secure = certificate.Config(), true
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -104,7 +106,7 @@ func (l *Listener) URL() string {
 	switch {
 	case l.listener == nil:
 		return ""
-	case l.server.TLSConfig != nil:
+	case l.secure:
 		return "https://" + l.Addr().String()
 	default:
 		return "http://" + l.Addr().String()
@@ -124,7 +126,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() {
-		if l.server.TLSConfig != nil {
+		if l.secure {
 			served <- l.server.ServeTLS(l.listener, "", "")
 		} else {
 			served <- l.server.Serve(l.listener)
