@@ -319,6 +319,8 @@ func TestChangesOfTheFilesAreSeenAndSIGHUPReloadsAtOnce(t *testing.T) {
 	sameSockets(t, lq, before, "801", "830")
 }
 
+// TestReplicasShareTheAgentsAndHandThemOver scales from one replica to two and back,
+// as docs/agents.md says.
 func TestReplicasShareTheAgentsAndHandThemOver(t *testing.T) {
 	lq := startSimulator(t, lqsim.Options{Heartbeat: 100 * time.Millisecond})
 	const split = embeddedConfig + "watch: false\nreplicas: {count: 1, index: 0, gain_delay: 1s}\n"
@@ -332,9 +334,11 @@ func TestReplicasShareTheAgentsAndHandThemOver(t *testing.T) {
 		t.Errorf("readyz of the new replica: %+v", ready.Roster)
 	}
 	change(t, files[0], "count: 1", "count: 2")
-	if done := first.reload(t.Context(), "test"); done.Outcome != control.Applied || done.Sessions[0].Closed.Count == 0 || done.Sessions[0].Opened.Count != 0 {
+	done := first.reload(t.Context(), "test")
+	if done.Outcome != control.Applied || done.Sessions[0].Closed.Count == 0 || done.Sessions[0].Opened.Count != 0 {
 		t.Fatalf("%+v", done)
 	}
+	await(t, "the new replica's share", func() bool { return second.held()["hq"].Fleet().Up() == done.Sessions[0].Closed.Count })
 	holds(t, lq, slices.Clone(everyAgent)...)
 	var stayed []string
 	for _, id := range everyAgent {
