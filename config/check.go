@@ -60,6 +60,7 @@ func (c *Config) check(m *mistakes) {
 	}
 	c.checkNames(m)
 	c.checkAddresses(m)
+	c.checkRosters(m)
 	c.checkAgents(m)
 	c.checkCallbacks(m)
 }
@@ -161,6 +162,19 @@ func (c *Config) checkAddresses(m *mistakes) {
 				fmt.Sprintf("an address of its own, as sources[%d] is on this one and agents would be registered twice; allow_overlap: true permits it", j))
 			break
 		}
+	}
+}
+
+// checkRosters refuses a session source that nobody can give an agent to.
+func (c *Config) checkRosters(m *mistakes) {
+	for i := range c.Sources {
+		s, ok := c.Sources[i].Config.(*session.Config)
+		p := (*path)(nil).at("sources").entry(i).at("agents")
+		if !ok || len(s.Agents) > 0 || s.AgentsFile != "" || c.HTTP.Admin != "" && !c.HTTP.AdminToken.IsZero() || m.within(p) {
+			continue
+		}
+		const expected = `at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by`
+		m.add(p, Error{Expected: expected, message: fmt.Sprintf("%v is empty: expected %s", p, expected)})
 	}
 }
 

@@ -294,7 +294,7 @@ func TestAConfigurationMadeByHandIsCheckedToo(t *testing.T) {
 	s.Name, s.Server, s.Address, s.Registration = "hq", "hq", "h:1", "{{.Agent}}"
 	c.Sources = []Source{{Name: s.Name, Type: s.Type, Config: &s}, {Name: "empty"}}
 	c.Spool.Dir = ""
-	const want = `sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"], or agents_file
+	const want = `sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by
 sources[1].type is missing: expected a source
 spool.dir is "": expected a directory`
 	if err := c.Validate(); err == nil || err.Error() != want {

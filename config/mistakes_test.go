@@ -104,7 +104,7 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 		{"a sink without a name", with("sinks:\n  - {type: nats, url: nats://h}\n"), `connector.yaml:8: sinks[0].name is "": expected 1 to 64 bytes of letters, digits and marks, without spaces and slashes`},
 		{"a wrong way to start", with("sinks:\n  - {name: n, type: nats, start: old, url: nats://h}\n"), `connector.yaml:8: sinks[0].start is "old": not a way to start: want new or all`},
 
-		{"no agents", instead(`["801"]`, "[]"), `connector.yaml:5: sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"], or agents_file`},
+		{"no agents", instead(`["801"]`, "[]"), `connector.yaml:5: sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by`},
 		{"an agent that is no list", instead(`["801"]`, `"801"`), `connector.yaml:5: sources[0].agents is "801": expected a list of agents, such as ["801", "810-829"]`},
 		{"a range backwards", instead(`["801"]`, `["801", "829-810"]`), `connector.yaml:5: sources[0].agents: entry 2: range "829-810": expected the lower number first, such as "810-829"`},
 		{"an agent twice", instead(`["801"]`, "\n      - 800-805\n      - 810\n      - 801"), `connector.yaml:8: sources[0].agents: entry 3: agent 801 is in the list already, by entry 1`},

@@ -8,5 +8,6 @@
 //   - /metrics, in the formats of Prometheus.
 //
 // They answer GET and HEAD. Nothing on this listener is personal or secret: no
-// agent, no customer, no credential; it may listen anywhere.
+// customer, no credential, and no agent but for one that a mistake in the
+// configuration is about; it may listen anywhere.
 package web

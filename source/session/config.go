@@ -22,7 +22,8 @@ type Config struct {
 	// Address is the LQ server's host and port.
 	Address string `koanf:"address"`
 	// Agents is the roster, AgentsFile a file with more of it that may change while
-	// the connector runs; at least one of them. Read has what was in the file.
+	// the connector runs. Read has what was in the file. There may be neither where
+	// the roster is set by HTTP.
 	Agents     source.Roster `koanf:"agents"`
 	AgentsFile string        `koanf:"agents_file"`
 	Read       source.Roster
@@ -78,9 +79,6 @@ func (c *Config) Validate() error {
 	host, port, err := net.SplitHostPort(c.Address)
 	if err != nil || host == "" || port == "" {
 		return fmt.Errorf("address is %q: expected the LQ server's host and port, such as 10.0.0.5:7628", c.Address)
-	}
-	if len(c.Agents) == 0 && c.AgentsFile == "" {
-		return errors.New(`agents is empty: expected at least one agent, such as ["801", "810-829"], or agents_file`)
 	}
 	if _, err := c.registration(); err != nil {
 		return err
