@@ -41,6 +41,7 @@ func (c *Config) check(m *mistakes) {
 	for i, s := range c.Sources {
 		if p := sources.entry(i); !m.within(p) {
 			m.said(p, s.validate(), componentKeys(s.Config))
+			c.checkRoster(m, p, s.Config)
 		}
 	}
 	for i, s := range c.Sinks {
@@ -60,7 +61,6 @@ func (c *Config) check(m *mistakes) {
 	}
 	c.checkNames(m)
 	c.checkAddresses(m)
-	c.checkRosters(m)
 	c.checkAgents(m)
 	c.checkCallbacks(m)
 }
@@ -165,17 +165,15 @@ func (c *Config) checkAddresses(m *mistakes) {
 	}
 }
 
-// checkRosters refuses a session source that nobody can give an agent to.
-func (c *Config) checkRosters(m *mistakes) {
-	for i := range c.Sources {
-		s, ok := c.Sources[i].Config.(*session.Config)
-		p := (*path)(nil).at("sources").entry(i).at("agents")
-		if !ok || len(s.Agents) > 0 || s.AgentsFile != "" || c.HTTP.Admin != "" && !c.HTTP.AdminToken.IsZero() || m.within(p) {
-			continue
-		}
-		const expected = `at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by`
-		m.add(p, Error{Expected: expected, message: fmt.Sprintf("%v is empty: expected %s", p, expected)})
+// checkRoster refuses a session source, at p, that nobody can give an agent to.
+func (c *Config) checkRoster(m *mistakes, p *path, of Component) {
+	s, ok := of.(*session.Config)
+	byHTTP := c.HTTP.Admin != "" && !c.HTTP.AdminToken.IsZero()
+	if !ok || len(s.Agents) > 0 || s.AgentsFile != "" || byHTTP || m.within(p) {
+		return
 	}
+	const expected = `at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by`
+	m.add(p.at("agents"), Error{Expected: expected, message: fmt.Sprintf("%v is empty: expected %s", p.at("agents"), expected)})
 }
 
 // checkAgents refuses two session sources with one agent of one server.
