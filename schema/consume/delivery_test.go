@@ -267,7 +267,7 @@ func TestTheTraceGoesOn(t *testing.T) {
 
 func FuzzNothingPanics(f *testing.F) {
 	event := golden(f, schema.TypeCallPop, "full")
-	f.Add(string(event.Type), event.ID, []byte(event.Body))
+	f.Add(string(event.Type), event.ID, event.Body)
 	f.Fuzz(func(_ *testing.T, kind, id string, body []byte) {
 		e := schema.Event{Type: schema.Type(kind), ID: id, Server: "hq", Body: body}
 		for _, c := range carriers {
