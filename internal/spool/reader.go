@@ -145,7 +145,10 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	if err != nil {
 		return err
 	}
+	gap, ok := r.spool.gapAt(r.stream, r.last+1)
 	switch {
+	case ok:
+		r.pass(gap.To)
 	case state.First > r.last+1:
 		r.pass(state.First - 1)
 	case r.last+1 <= e.last[r.stream.index]:
@@ -165,13 +168,13 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	return nil
 }
 
-// pass counts everything up to sequence as lost.
+// pass counts every event up to sequence as lost.
 func (r *Reader) pass(sequence uint64) {
-	r.lost += sequence - r.last
+	r.lost += sequence - r.last - r.spool.neverGiven(r.stream, r.last+1, sequence)
 	r.last = sequence
 }
 
-// Lost returns how many sequences were gone, by the log's limits or by damage,
+// Lost returns how many events were gone, by the log's limits or by damage,
 // before records that were handed out: between the reader's start and the first,
 // and between one and the next.
 func (r *Reader) Lost() uint64 { return r.lost }

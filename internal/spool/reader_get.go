@@ -120,7 +120,9 @@ func (r *Reader) collect(ctx context.Context, in *inbox) (answer, error) {
 		if header(m, nats.JSLastSequence) != previous || sequence <= last {
 			return answer{}, errTorn
 		}
-		lost += sequence - last - 1
+		if sequence > last+1 {
+			lost += sequence - last - 1 - r.spool.neverGiven(r.stream, last+1, sequence-1)
+		}
 		previous, last = sequence, sequence
 		event, err := schema.FromNATSHeaders(m.Header.Get, m.Data)
 		if err != nil {
