@@ -55,8 +55,8 @@ type block struct {
 	runs []run
 	// removed is the highest sequence that a tombstone names.
 	removed uint64
-	// last is the sequence of the newest event, whole or not, that is surely one.
-	last uint64
+	// seen is the highest sequence of an event that surely was in it, whole or not.
+	seen uint64
 	// mended are lengths of headers that were wrong, by their offset, in records
 	// that are whole but for them.
 	mended map[int]uint32
@@ -77,6 +77,14 @@ type span struct{ from, to int }
 type run struct {
 	from, to       uint64
 	began, endedAt int64
+}
+
+// end is the highest sequence that its whole records name.
+func (b *block) end() uint64 {
+	if n := len(b.runs); n > 0 {
+		return max(b.removed, b.runs[n-1].to)
+	}
+	return b.removed
 }
 
 // damaged is true where something in the file is not a whole record.
@@ -142,7 +150,7 @@ func (r *blockReader) scan(number int, path string) (*block, error) {
 	b := &block{number: number, path: path, size: size}
 	for at := 0; at < len(data); {
 		rec, ok := r.record(data, at)
-		if ok && rec.isEvent() && rec.sequence <= b.last {
+		if ok && rec.isEvent() && rec.sequence <= b.seen {
 			ok = false // a second time, or out of order: the server would pass over it too
 		}
 		if !ok {
@@ -160,12 +168,12 @@ func (r *blockReader) scan(number int, path string) (*block, error) {
 // resume goes from a damaged record on to the next whole one.
 func (r *blockReader) resume(b *block, data []byte, at int) int {
 	// A record that is whole in length and comes next was one, for sure.
-	if h, ok := recordAt(data, at); ok && h.isEvent() && h.sequence == b.last+1 && len(b.runs) > 0 {
-		b.last = h.sequence
+	if h, ok := recordAt(data, at); ok && h.isEvent() && h.sequence == b.seen+1 && len(b.runs) > 0 {
+		b.seen = h.sequence
 	}
 	for at++; at < len(data); at++ {
 		h, ok := recordAt(data, at)
-		if !ok || h.sequence <= b.last && h.isEvent() {
+		if !ok || h.sequence <= b.seen && h.isEvent() {
 			continue
 		}
 		if _, ok := r.record(data, at); ok {
@@ -199,7 +207,7 @@ func (b *block) note(rec *blockRecord, at int) {
 	if rec.sequence == 0 {
 		return // erased, and its sequence with it
 	}
-	b.last = rec.sequence
+	b.seen = rec.sequence
 	if n := len(b.runs); n > 0 && b.runs[n-1].to+1 == rec.sequence {
 		b.runs[n-1].to, b.runs[n-1].endedAt = rec.sequence, rec.stored
 	} else {

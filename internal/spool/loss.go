@@ -80,10 +80,11 @@ func (s *Spool) report(ctx context.Context, e *engine) error {
 		there[c.Sink+"."+st.name] = c.Sequence
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.ledger.Cursors)) {
-		if _, ok := there[key]; ok {
+		sequence := b.ledger.Cursors[key]
+		// Where the newest record of a cursor is gone, an older one may come back.
+		if at, ok := there[key]; ok && (at >= sequence || !s.cursorsDamaged) {
 			continue
 		}
-		sequence := b.ledger.Cursors[key]
 		s.logger.Warn("a cursor was damaged; it is set to where it is known to have been", "cursor", key, "sequence", sequence)
 		if err := setCursor(ctx, e, key, sequence); err != nil {
 			return fmt.Errorf("set cursor %s: %w", key, err)

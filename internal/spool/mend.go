@@ -51,10 +51,18 @@ func streamDir(dir, name string) string {
 	return filepath.Join(dir, "jetstream", spoolAccount, "streams", name)
 }
 
-// last is the highest sequence that the files name.
-func (in *inspection) last() (n uint64) {
+// end is the highest sequence that whole records name: the server goes on after it.
+func (in *inspection) end() (n uint64) {
 	for _, b := range in.blocks {
-		n = max(n, b.last, b.removed)
+		n = max(n, b.end())
+	}
+	return n
+}
+
+// seen is the highest sequence of which the files show that it was there.
+func (in *inspection) seen() (n uint64) {
+	for _, b := range in.blocks {
+		n = max(n, b.end(), b.seen)
 	}
 	return n
 }
@@ -133,16 +141,16 @@ func (in *inspection) order() {
 			for _, after := range in.blocks[i+1:] {
 				if len(after.runs) > 0 {
 					b.runs[0].to = max(after.runs[0].from-1, b.runs[0].from)
-					b.last = b.runs[0].to
+					b.seen = b.runs[0].to
 					break
 				}
 			}
 		}
 		if len(b.runs) > 0 && b.runs[0].from <= last {
 			// A copy of an older block, or worse. None of it is of use.
-			b.kept, b.runs, b.removed, b.mended, b.last, b.trusted = nil, nil, 0, nil, 0, false
+			b.kept, b.runs, b.removed, b.mended, b.seen, b.trusted = nil, nil, 0, nil, 0, false
 		}
-		last = max(last, b.last)
+		last = max(last, b.seen)
 	}
 }
 
@@ -213,9 +221,9 @@ type findings struct {
 // and nothing tells how much of it.
 func judge(in *inspection, l *streamLedger, cursor uint64, suspect bool, now time.Time, maxAge time.Duration) findings {
 	var f findings
-	held := in.last()
+	held := in.end()
 	// A cursor is given to what a sink has had: whatever the log lost, it was there.
-	known := max(held, l.Last, cursor)
+	known := max(in.seen(), l.Last, cursor)
 	if known == 0 {
 		return f
 	}
@@ -272,7 +280,7 @@ func (in *inspection) emptied(next uint64, l *streamLedger) bool {
 			return false
 		}
 	}
-	end := in.last()
+	end := in.end()
 	// The spool's own tombstone, at the end of a gap, says nothing of what was before.
 	return end >= l.Last && !slices.ContainsFunc(l.Gaps, func(g Gap) bool { return g.To == end })
 }
@@ -340,7 +348,12 @@ func (s *Spool) mend() error {
 		}
 	}
 	found := s.enterFindings(inspections, clean, began)
+	// The first is that of the cursors.
+	s.cursorsDamaged = slices.ContainsFunc(inspections[0].blocks, (*block).damaged)
 	for i, in := range inspections {
+		if err := s.mendMeta(in.name); err != nil {
+			return fmt.Errorf("mend the embedded server's stream %s: %w", in.name, err)
+		}
 		if err := s.mendStream(in, &found[i]); err != nil {
 			return fmt.Errorf("mend the embedded server's stream %s: %w", in.name, err)
 		}
@@ -447,10 +460,7 @@ func (s *Spool) mendStream(in *inspection, f *findings) error {
 		return nil
 	}
 	// The index is of the blocks as they were.
-	if err := os.Remove(filepath.Join(in.dir, "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return removeIfThere(filepath.Join(in.dir, "index.db"))
 }
 
 // mendBlock keeps a damaged block aside and writes it anew from what is whole.

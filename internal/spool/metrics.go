@@ -27,8 +27,8 @@ type metrics struct {
 	// lost are events that damage took, undelivered those of them that a sink had
 	// not had.
 	lost, undelivered metric.Int64Counter
-	observer metric.Registration
-	ok       [len(streams)]metric.MeasurementOption // made once
+	observer          metric.Registration
+	ok                [len(streams)]metric.MeasurementOption // made once
 }
 
 func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {

@@ -54,6 +54,8 @@ type Spool struct {
 	// Owned by Open, then by the supervisor.
 	free       freeSpace
 	low, blind bool
+	// cursorsDamaged is set where the last check found damage in the cursors' bucket.
+	cursorsDamaged bool
 	// exact is set once this process has had the log open: from then on the ledger
 	// in memory knows all that was acknowledged.
 	exact bool
