@@ -71,6 +71,9 @@ func (s *Spool) Purge(ctx context.Context, t schema.Type, through uint64) (remov
 	if err == nil {
 		if removed, err = purge(ctx, e, st, through); err != nil {
 			err = s.cut(e, err)
+		} else {
+			// What is gone on purpose is not to be missed.
+			s.keepNow(ctx, e)
 		}
 	}
 	if err != nil {

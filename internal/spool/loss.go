@@ -143,7 +143,7 @@ func (s *Spool) found(ctx context.Context, st stream, g *Gap, cursors map[string
 		s.logger.Error("events of the spool were lost to damage, and sinks had not had them", append(attrs, "undelivered", fmt.Sprint(lacking...))...)
 		return
 	}
-	s.logger.Warn("events of the spool were lost to damage; every sink had had them", attrs...)
+	s.logger.Warn("events of the spool were lost to damage; no sink was waiting for them", attrs...)
 }
 
 // closeBooks stops an engine, and takes down that the log was closed in order.
