@@ -603,3 +603,29 @@ func damageFile(t *testing.T, root, name string, damage func([]byte) []byte) {
 		t.Fatalf("%d files damaged, %v", damaged, err)
 	}
 }
+
+// A sink that waits at the end of a stream that damage took counts it when the next
+// event comes.
+func TestAWaitingReaderCountsALostEnd(t *testing.T) {
+	w := makeWhole(t, schema.TypeCallPop, wholeEvents, 100, testOptions)
+	editBlock("CALLPOP", 0, func(d []byte) []byte { return d[:len(d)-1] })(t, w.dir)
+	s := openSpool(t, testOptions(w.dir), quick)
+	r := read(t, s, schema.TypeCallPop, 0)
+	take(t, r, wholeEvents-1)
+	got := make(chan []Record, 1)
+	go func() {
+		records, err := r.Next(testContext(t), 10)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- records
+	}()
+	waits(t, s)
+	want := emitN(t, s, 1)
+	if records := <-got; len(records) != 1 || records[0].ID != want[0] {
+		t.Errorf("got %+v, want %s", records, want)
+	}
+	if r.Lost() != 1 {
+		t.Errorf("lost = %d, want 1", r.Lost())
+	}
+}

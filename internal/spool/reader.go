@@ -36,7 +36,6 @@ type Reader struct {
 	last uint64
 	lost uint64
 
-	engine *engine // in which last was read
 	inbox  *inbox
 	closed chan struct{}
 	once   sync.Once
@@ -51,11 +50,10 @@ func (s *Spool) Read(ctx context.Context, t schema.Type, after uint64) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("read the spool: %w", err)
 	}
-	e, err := s.acquire(ctx, false, nil)
-	if err != nil {
+	if _, err := s.acquire(ctx, false, nil); err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", st.name, err)
 	}
-	return &Reader{spool: s, stream: st, last: after, engine: e, closed: make(chan struct{})}, nil
+	return &Reader{spool: s, stream: st, last: after, closed: make(chan struct{})}, nil
 }
 
 // Next waits until there is a record and returns those that are there now, at

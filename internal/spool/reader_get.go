@@ -32,11 +32,6 @@ func (r *Reader) open(e *engine) (*inbox, error) {
 		return r.inbox, nil
 	}
 	r.drop()
-	if r.engine != e {
-		// A stream that came back without its end gives those sequences to others.
-		r.last = min(r.last, e.last[r.stream.index])
-		r.engine = e
-	}
 	in := &inbox{engine: e, prefix: e.reads.NewInbox() + ".", answers: make(chan *nats.Msg, maxGet+1)}
 	var err error
 	if in.sub, err = e.reads.ChanSubscribe(in.prefix+"*", in.answers); err != nil {
