@@ -524,19 +524,21 @@ func TestRandomDamageIsReportedAsItIs(t *testing.T) {
 				for range 1 + chance.IntN(4) {
 					at := chance.IntN(size - 1)
 					length := min(1+chance.IntN(500), len(d)-at)
-					switch {
-					case length <= 0:
-					case chance.IntN(5) == 0:
+					if length <= 0 {
+						continue
+					}
+					switch chance.IntN(6) {
+					case 0:
 						clear(d[at : at+length])
-					case chance.IntN(4) == 0:
+					case 1:
 						for i := range d[at : at+length] {
 							d[at+i] = byte(chance.Uint32())
 						}
-					case chance.IntN(3) == 0:
+					case 2:
 						d = slices.Delete(d, at, at+length)
-					case chance.IntN(3) == 0:
+					case 3:
 						d = slices.Insert(d, at, slices.Clone(d[at:at+length])...)
-					case chance.IntN(4) == 0:
+					case 4:
 						d = d[:at]
 					default:
 						d[at] ^= 1 << chance.IntN(8)

@@ -118,7 +118,7 @@ func (s *Spool) found(ctx context.Context, st stream, g *Gap, cursors map[string
 			"last", g.From-1, "next", g.To+1)
 		return
 	}
-	var lacking []any
+	var lacking []string
 	for _, key := range slices.Sorted(maps.Keys(cursors)) {
 		sink, name, _ := strings.Cut(key, ".")
 		if name != st.name {
@@ -129,7 +129,7 @@ func (s *Spool) found(ctx context.Context, st stream, g *Gap, cursors map[string
 				g.Undelivered = map[string]uint64{}
 			}
 			g.Undelivered[sink] = n
-			lacking = append(lacking, sink, n)
+			lacking = append(lacking, fmt.Sprintf("%s %d", sink, n))
 			s.metrics.undelivered.Add(ctx, int64(n), metric.WithAttributes( //nolint:gosec // a count
 				attribute.String("stream", st.name), attribute.String("sink", sink)))
 		}
@@ -137,10 +137,16 @@ func (s *Spool) found(ctx context.Context, st stream, g *Gap, cursors map[string
 	s.metrics.lost.Add(ctx, int64(g.Lost), s.metrics.ok[st.index]) //nolint:gosec // a count
 	attrs := []any{
 		"stream", st.name, "events", g.Lost, "from", g.From, "to", g.From + g.Lost - 1,
-		"after", g.After, "before", g.Before, "damaged_files", filepath.Join(s.config.Dir, damagedDir),
+		"damaged_files", filepath.Join(s.config.Dir, damagedDir),
+	}
+	if !g.After.IsZero() {
+		attrs = append(attrs, "stored_after", g.After)
+	}
+	if !g.Before.IsZero() {
+		attrs = append(attrs, "stored_before", g.Before)
 	}
 	if len(lacking) > 0 {
-		s.logger.Error("events of the spool were lost to damage, and sinks had not had them", append(attrs, "undelivered", fmt.Sprint(lacking...))...)
+		s.logger.Error("events of the spool were lost to damage, and sinks had not had them", append(attrs, "undelivered", strings.Join(lacking, ", "))...)
 		return
 	}
 	s.logger.Warn("events of the spool were lost to damage; no sink was waiting for them", attrs...)
