@@ -36,10 +36,11 @@ type Listener struct {
 	key      string
 	listener net.Listener // nil where it is switched off
 	server   *http.Server
-	limits   limits
-	guard    *Guard // of the admin listener, else nil
-	// secure means HTTPS. The server's TLSConfig does not tell: Serve sets one.
+	// secure is set where it speaks TLS. The server's own configuration of TLS does
+	// not tell: Serve makes one for itself.
 	secure bool
+	guard  *Guard // of the admin listener, else nil
+	limits limits
 	// closed is closed by Close.
 	closed chan struct{}
 	once   sync.Once
