@@ -39,7 +39,10 @@ type Listener struct {
 	key      string
 	listener net.Listener // nil where it is switched off
 	server   *http.Server
-	limits   limits
+	// secure is set where it speaks TLS. The server's own configuration of TLS does
+	// not tell: Serve makes one for itself.
+	secure bool
+	limits limits
 	// closed is closed by Close.
 	closed chan struct{}
 	once   sync.Once
@@ -70,7 +73,7 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		if err != nil {
 			return nil, fmt.Errorf("%s_%w", key, err)
 		}
-		s.server.TLSConfig = certificate.Config()
+		s.server.TLSConfig, s.secure = certificate.Config(), true
 	}
 	bound := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return boundUnacknowledged(raw, l.userTimeout) }}
 	listener, err := bound.Listen(ctx, "tcp", address)
@@ -100,7 +103,7 @@ func (l *Listener) URL() string {
 	switch {
 	case l.listener == nil:
 		return ""
-	case l.server.TLSConfig != nil:
+	case l.secure:
 		return "https://" + l.Addr().String()
 	default:
 		return "http://" + l.Addr().String()
@@ -120,7 +123,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() {
-		if l.server.TLSConfig != nil {
+		if l.secure {
 			served <- l.server.ServeTLS(l.listener, "", "")
 		} else {
 			served <- l.server.Serve(l.listener)
