@@ -12,7 +12,7 @@ const words = {
     other: '中文', sn: 'Call number', id: 'Call id', derived: 'derived', line: 'Line', started: 'Started', from: 'Transferred from',
     keys: 'Keys pressed', member: 'Member', data: 'Data', key: 'Call', ago: 'ago', now: 'now', crm: 'Customer',
     feed: { connecting: 'connecting', live: 'live', waiting: 'reconnecting', refused: 'token refused', closed: 'closed' },
-    session: { connecting: 'phone connecting', connected: 'phone connected', failed: 'phone failed', expired: 'phone silent', reconnecting: 'phone reconnecting', closed: 'signed out' },
+    session: { connecting: 'LQ connecting', connected: 'LQ connected', failed: 'LQ failed', expired: 'LQ silent', reconnecting: 'LQ reconnecting', closed: 'signed out' },
     modes: {
       inbound: 'Inbound', manual_outbound: 'Outbound, by hand', inbound_conference: 'Inbound, three-way', auto_outbound: 'Outbound, automatic',
       inbound_transfer: 'Inbound, transferred', outbound_transfer: 'Outbound, transferred', outbound_conference: 'Outbound, three-way',
@@ -27,7 +27,7 @@ const words = {
     other: 'English', sn: '呼叫流水号', id: '呼叫标识', derived: '推算', line: '外线通道', started: '开始时间', from: '转接自',
     keys: '客户按键', member: '会员号', data: '数据', key: '呼叫', ago: '前', now: '刚刚', crm: '客户资料',
     feed: { connecting: '连接中', live: '在线', waiting: '重新连接', refused: '令牌无效', closed: '已断开' },
-    session: { connecting: '话机连接中', connected: '话机已连接', failed: '话机连接失败', expired: '话机无响应', reconnecting: '话机重新连接', closed: '已签退' },
+    session: { connecting: '小灵呼连接中', connected: '小灵呼已连接', failed: '小灵呼连接失败', expired: '小灵呼无响应', reconnecting: '小灵呼重新连接', closed: '已签退' },
     modes: {
       inbound: '呼入', manual_outbound: '手工呼出', inbound_conference: '呼入三方通话', auto_outbound: '自动呼出',
       inbound_transfer: '呼入转接', outbound_transfer: '外呼转接', outbound_conference: '外呼三方通话', test: '测试', reserved: '待定', '': '通话',
