@@ -155,7 +155,9 @@ func (s *stream) begin(ctx context.Context, from start) error {
 		}); err != nil {
 			return err
 		}
-		s.last = 0
+		if len(past) > 0 {
+			s.last = past[0].Sequence - 1
+		}
 	}
 	var session spool.Record
 	if _, err := s.read(ctx, func() (_ []spool.Record, err error) {
