@@ -248,11 +248,10 @@ func TestAnAgentsPageSurvivesRestartsAndReloadsWithEachPopOnce(t *testing.T) {
 	}
 	// While a reload is under way, pops go on. What the tab has seen is not popped
 	// again; the list is as long as before and has the new ones.
-	browsertest.Get[*string](p, "location.replace('about:blank'); null")
-	p.Wait("location.href === 'about:blank'")
+	p.Navigate("about:blank")
 	next(2)
 	p.OnLoad(note)
-	browsertest.Get[*string](p, fmt.Sprintf("location.replace(%q); null", base+pagePath("hq", "801")))
+	p.Navigate(base + pagePath("hq", "801"))
 	p.Wait("document.querySelectorAll('#recent li').length === 11")
 	all()
 	if got := p.Text("#number"); !strings.HasPrefix(got, "0138 0000 01") {

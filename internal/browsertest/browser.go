@@ -234,16 +234,27 @@ func (p *Page) Type(selector, text string) {
 	p.Run(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
+// Navigate goes to another address in the same tab, as a link does.
+func (p *Page) Navigate(address string) {
+	p.t.Helper()
+	p.Run(chromedp.Navigate(address))
+}
+
 // Wait waits until a JavaScript expression is true.
 func (p *Page) Wait(expression string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		if Get[bool](p, "Boolean("+expression+")") {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	for {
+		// An error may be that of a document that is just being left.
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		if ok {
 			return
 		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("waited in vain for %s; the page says %q, its console %q", expression, p.Text("body"), p.Errors())
+		if ctx.Err() != nil {
+			p.t.Fatalf("waited in vain for %s: %v; the page says %q, its console %q", expression, err, p.Text("body"), p.Errors())
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

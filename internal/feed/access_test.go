@@ -189,12 +189,11 @@ func TestATicketIsGoodForAMinuteAndForgotten(t *testing.T) {
 		if tickets.count != 1 || len(tickets.waiting) != 1 {
 			t.Errorf("%d tickets of %d agents are kept", tickets.count, len(tickets.waiting))
 		}
-		tickets.count = maxTickets
-		tickets.swept = time.Now()
-		tickets.waiting[agentKey{"hq", "801"}][0].ends = time.Now().Add(time.Hour)
-		tickets.count = maxTickets
-		if _, err := tickets.issue(access{}); err == nil {
-			t.Error("there is no end of tickets")
+		for i := range maxTickets - 1 {
+			issue(fmt.Sprint("x", i))
+		}
+		if _, err := tickets.issue(access{agent: agentKey{"hq", "802"}}); err == nil {
+			t.Errorf("%d tickets wait at once", tickets.count)
 		}
 	})
 }

@@ -65,7 +65,11 @@ const element = (name, text, attributes = {}) => Object.assign(document.createEl
 const numberOf = (pop) => pop.customer?.number || t('unknown')
 const customerOf = (pop) => pop.customer?.e164 || pop.customer?.number
 const modeOf = (pop) => t('modes')[pop.pop?.mode ?? ''] ?? `${t('modes')['']} ${pop.pop.code}`
-const clock = (text) => new Date(text).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
+const clock = (text) => { // and the day, where it is not today
+  const at = new Date(text)
+  const day = at.toDateString() === new Date().toDateString() ? {} : { year: 'numeric', month: '2-digit', day: '2-digit' }
+  return at.toLocaleString(language, { ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
+}
 
 // 138 1234 5678 is read out more easily than 13812345678.
 const spaced = (number) => number.replace(/^(0?1\d\d)(\d{4})(\d{4})$/, '$1 $2 $3')
