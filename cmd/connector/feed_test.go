@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +84,40 @@ func TestFeedTokenSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: got %+v, want %d %s", c.args, got, c.code, c.says)
 		}
 	}
+}
+
+func TestAPopIsOnTheFeedAsSoonAsItIsReceived(t *testing.T) {
+	lq := startSimulator(t, lqsim.Options{})
+	d := start(t, writeConfig(t, feedConfig("127.0.0.1:0", ""), lq))
+	if err := lq.WaitSessions(patient(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(patient(t), http.MethodGet, d.public.URL()+"/v1/servers/hq/agents/801/pops", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+tokenFor(t, "801"))
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	lines := bufio.NewScanner(response.Body)
+	var took []time.Duration
+	for sn := range 200 {
+		sent := time.Now()
+		ring(t, lq, "801", popString("013812345678", 1000+sn))
+		want := fmt.Sprintf(`"sn":"%d"`, 1000+sn)
+		for lines.Scan() && !strings.Contains(lines.Text(), want) {
+			continue
+		}
+		if lines.Err() != nil {
+			t.Fatal(lines.Err())
+		}
+		took = append(took, time.Since(sent))
+	}
+	slices.Sort(took)
+	t.Logf("from the socket to the feed: half of %d pops within %v, 99 in 100 within %v", len(took), took[len(took)/2], took[len(took)*99/100])
 }
 
 // TestAnOpenFeedDoesNotHoldUpTheStop stops a connector with a feed that is read by

@@ -45,6 +45,8 @@ type Feed struct {
 	handler http.Handler
 	// begin is where the hub begins, of each type that it follows.
 	begin map[schema.Type]uint64
+	// writeTimeout is how long a peer may take nothing.
+	writeTimeout time.Duration
 	// reads has an element for each read under way.
 	reads chan struct{}
 	// refused keeps a flood of wrong tokens out of the log.
@@ -69,7 +71,7 @@ func New(ctx context.Context, o Options) (*Feed, error) {
 	f := &Feed{
 		config: o.Config, spool: o.Spool, known: o.KnownServer, log: o.Logger,
 		keys: newKeys(o.Config), tickets: newTickets(), reads: make(chan struct{}, maxReads),
-		begin: map[schema.Type]uint64{}, refused: rate.Sometimes{Interval: time.Minute},
+		writeTimeout: writeTimeout, begin: map[schema.Type]uint64{}, refused: rate.Sometimes{Interval: time.Minute},
 	}
 	if f.known == nil {
 		f.known = func(string) bool { return true }

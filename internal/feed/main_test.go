@@ -162,6 +162,17 @@ func (r *rig) emit(e schema.Event) {
 	}
 }
 
+// handedOut waits until the hub has handed out the pop of this sequence: a feed
+// that is opened then begins after it.
+func (r *rig) handedOut(sequence uint64) {
+	r.t.Helper()
+	eventually(r.t, "the pop is handed out", func() bool {
+		r.feed.hub.mu.Lock()
+		defer r.feed.hub.mu.Unlock()
+		return r.feed.hub.pops >= sequence
+	})
+}
+
 func (r *rig) token(agent string) string {
 	r.t.Helper()
 	token, err := Sign(signingKey, "hq", agent, time.Now().Add(time.Hour))

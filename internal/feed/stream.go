@@ -347,11 +347,13 @@ func (s *stream) flush() error {
 	if s.buffer.Len() == 0 {
 		return nil
 	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.feed.writeTimeout))
 	_, err := s.w.Write(s.buffer.Bytes())
 	if err == nil {
 		err = s.control.Flush()
 	}
+	// In HTTP/2 a time that passes ends the stream, written or not.
+	_ = s.control.SetWriteDeadline(time.Time{})
 	s.buffer = bytes.Buffer{}
 	return err
 }

@@ -1,9 +1,11 @@
 package feed
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +27,7 @@ func resumeOf(t *testing.T, ready event) readyEvent {
 func TestAFeedHasItsAgentsPopsAsTheyAreStored(t *testing.T) {
 	r := serve(t, t.TempDir(), nil)
 	r.pop("801", 0)
+	r.handedOut(1)
 	s, ready := r.open("801")
 	if got := resumeOf(t, ready); got.Resume != resumeNow || got.Server != "hq" || got.Agent != "801" || got.HeartbeatSeconds != 15 || got.MaxAgeSeconds != 120 {
 		t.Errorf("ready is %+v", got)
@@ -230,6 +233,59 @@ func TestAQuietFeedGivesSignsOfLife(t *testing.T) {
 	if s.comments < 1 {
 		t.Error("no sign of life before the pop")
 	}
+}
+
+func TestAQuietFeedOutlivesTheTimesOfItsListener(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		r := serve(t, t.TempDir(), func(c *Config) { c.Heartbeat = time.Second })
+		r.feed.writeTimeout = 200 * time.Millisecond
+		server := httptest.NewUnstartedServer(r.feed.Handler())
+		server.EnableHTTP2 = version == 2
+		server.Config.ReadTimeout, server.Config.WriteTimeout, server.Config.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+		server.StartTLS()
+		defer server.Close()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/servers/hq/agents/801/pops", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+r.token("801"))
+		response, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		if response.ProtoMajor != version {
+			t.Fatalf("HTTP/%d, want %d", response.ProtoMajor, version)
+		}
+		s := &events{t: t, body: response.Body, lines: bufio.NewScanner(response.Body)}
+		s.next()
+		timer := time.AfterFunc(2500*time.Millisecond, func() { r.pop("801", 0) })
+		defer timer.Stop()
+		s.pops(1)
+		if s.comments < 2 {
+			t.Errorf("HTTP/%d: %d signs of life", version, s.comments)
+		}
+		r.feed.Close()
+	}
+}
+
+func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
+	r := serve(t, t.TempDir(), nil)
+	r.feed.writeTimeout = 100 * time.Millisecond
+	stuck := r.request("GET", r.line("801"), "Authorization", "Bearer "+r.token("801")) // and is not read
+	for i := range 60 {
+		now := time.Now().UTC()
+		r.emit(schema.Event{
+			Type: schema.TypeCallPop, ID: schema.NewID(now), Key: fmt.Sprint("hq/", i), Server: "hq", Agent: "801", Time: now,
+			Body: fmt.Appendf(nil, `{"id":"x","raw":%q}`, strings.Repeat("x", 500_000)),
+		})
+	}
+	eventually(t, "the peer is cut off", func() bool {
+		r.feed.hub.mu.Lock()
+		defer r.feed.hub.mu.Unlock()
+		return r.feed.hub.open == 0
+	})
+	_ = stuck.Body.Close()
 }
 
 func TestAReaderThatIsTooSlowGoesOnFromTheSpool(t *testing.T) {

@@ -19,8 +19,6 @@ declare namespace CallPop {
     base?: string
     /** Gets the events callpop, callpoplate and callpopstate; document unless given. */
     target?: EventTarget
-    /** Milliseconds of silence after which the connection counts as dead: 45000 unless given. */
-    silence?: number
   }
 
   interface Feed {

@@ -22,7 +22,7 @@ window.CallPop = (() => {
   const connect = (options) => {
     const { server, agent, base = here, target = document } = options
     const path = base + ['v1', 'servers', server, 'agents', agent, 'pops'].map(encodeURIComponent).join('/')
-    let closed, abort, timer, wake, last, tries = 0, state = { feed: 'connecting' }
+    let closed, abort, timer, wake, last, quiet = 45, tries = 0, state = { feed: 'connecting' }
     const seen = []
 
     // The last id outlives a reload of the tab: nothing is lost, nothing pops twice.
@@ -39,7 +39,7 @@ window.CallPop = (() => {
       if (id) store(id) // first: what makes the page fail must not come for ever
       if (!data) return
       const body = JSON.parse(data)
-      if (name === 'ready') { tries = 0; change({ feed: 'live', resume: body.resume }) }
+      if (name === 'ready') { tries = 0; quiet = 3 * body.heartbeat_seconds; change({ feed: 'live', resume: body.resume }) }
       if (name === 'session') change({ session: body })
       if (!/^(pop|late)$/.test(name) || seen.includes(body.id)) return
       if (seen.push(body.id) > 99) seen.shift()
@@ -47,10 +47,10 @@ window.CallPop = (() => {
       else tell('callpoplate', options.onLate, body) // to be listed, not popped
     }
 
-    // Heartbeats come every few seconds: silence means that the connection is dead.
+    // Three heartbeats missing: the connection is dead.
     const watch = () => {
       clearTimeout(timer)
-      timer = setTimeout(() => abort.abort(), options.silence ?? 45000)
+      timer = setTimeout(() => abort.abort(), quiet * 1e3)
     }
 
     const ask = async (what, init = {}) => {
