@@ -84,6 +84,7 @@ func TestAFeedThatSawNothingGoesOnFromWhereItWas(t *testing.T) {
 	dir := t.TempDir()
 	r := serve(t, dir, nil)
 	r.pop("801", 0)
+	r.handedOut(1)
 	s, ready := r.open("801")
 	_ = s.body.Close()
 	want := r.pop("801", 0)
@@ -136,6 +137,7 @@ func TestOldPopsAreLateAndTheRecentPastCanBeAskedFor(t *testing.T) {
 func TestAPastWithoutPopsBringsNoOlderOnes(t *testing.T) {
 	r := serve(t, t.TempDir(), nil)
 	r.pop("801", 0)
+	r.handedOut(1)
 	for _, since := range []string{"0s", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)} {
 		s, _ := r.openURL(r.line("801")+"?since="+since, "Authorization", "Bearer "+r.token("801"))
 		want := r.pop("801", 0)
@@ -160,6 +162,7 @@ func TestAPlaceOfAnotherSpoolBeginsWhenThatOneWasMadeAndSaysSo(t *testing.T) {
 		}
 	}
 	// One that is made later begins later.
+	r.handedOut(2)
 	later := position{fmt.Sprintf("%012x%08x", time.Now().Add(time.Hour).UnixMilli(), 1), 1}
 	s, ready := r.open("801", "Last-Event-ID", later.String())
 	if got := resumeOf(t, ready); got.Resume != resumeOtherSpool {
@@ -319,6 +322,7 @@ func TestAQueueIsBounded(t *testing.T) {
 	for range 200 {
 		r.pop("801", 0)
 	}
+	r.handedOut(200)
 	r.feed.hub.mu.Lock()
 	defer r.feed.hub.mu.Unlock()
 	if q.bytes > queueBytes || !q.behind && len(q.records) < 20 {
