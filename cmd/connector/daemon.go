@@ -11,6 +11,7 @@ import (
 
 	"github.com/callpop/connector/config"
 	"github.com/callpop/connector/internal/control"
+	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/internal/telemetry"
 	"github.com/callpop/connector/internal/web"
@@ -46,8 +47,10 @@ type daemon struct {
 	// leave is closed where an operator drained the connector and has it stop.
 	leave     chan struct{}
 	leaveOnce sync.Once
-	// health and admin are the HTTP listeners.
-	health, admin *web.Listener
+	// feed is what the public listener serves; nil where it is switched off.
+	feed *feed.Feed
+	// health, public and admin are the HTTP listeners.
+	health, public, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
 	// there can be none.
 	control *control.Server
@@ -122,6 +125,9 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
+	if err = d.listenPublic(ctx); err != nil {
+		return err
+	}
 	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin")); err != nil {
 		return err
 	}
@@ -154,7 +160,10 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 
 	var intake, listeners, others sync.WaitGroup
 	sources, sinks := newCrew(sourcesCtx, fail), newCrew(sinksCtx, fail)
-	for _, l := range []*web.Listener{d.health, d.admin} {
+	if d.feed != nil {
+		listeners.Go(func() { d.feed.Run(context.WithoutCancel(ctx)) })
+	}
+	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
 	}
 	for _, s := range d.sinks {
@@ -179,7 +188,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 		})
 	}
 	others.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
-	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.sources), "sinks", len(d.sinks), "spool", d.config.Spool.Dir)
+	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.openSources()), "sinks", len(d.openSinks()), "spool", d.config.Spool.Dir)
 	ready(d)
 
 	var err error
@@ -259,7 +268,10 @@ func (d *daemon) release(ctx context.Context) {
 		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })
 	}
 	closing.Wait()
-	for _, l := range []*web.Listener{d.health, d.admin} {
+	if d.feed != nil {
+		d.feed.Close() // before its listener, so that streams end and are not cut
+	}
+	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {
 			report("an HTTP listener", l.Close())
 		}

@@ -116,7 +116,7 @@ Try it with nothing set up:   connector demo`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		runCommand(w), demoCommand(w), simulateCommand(w), captureCommand(w), decodeCommand(w),
-		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w),
+		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w), feedCommand(w),
 		reloadCommand(w), drainCommand(w), schemaCommand(w), versionCommand(w),
 	)
 	// Help that was asked for is data; a sub-command that does not exist is not.
