@@ -61,12 +61,21 @@ func (c *Config) Files() []string {
 func (c *Config) WithRoster(name string, read source.Roster) (*Config, error) {
 	next := *c
 	next.Sources = slices.Clone(c.Sources)
+	agents := 0
 	for i, s := range next.Sources {
-		if held, ok := s.Config.(*session.Config); ok && s.Name == name {
+		held, ok := s.Config.(*session.Config)
+		if !ok {
+			continue
+		}
+		if s.Name == name {
 			changed := *held
 			changed.Read = read
-			next.Sources[i].Config = &changed
+			held, next.Sources[i].Config = &changed, &changed
 		}
+		agents += len(held.Agents) + len(held.Read)
+	}
+	if agents > maxAgents {
+		return nil, fmt.Errorf("%d agents: expected at most %d in all sources", agents, maxAgents)
 	}
 	return &next, next.Validate()
 }

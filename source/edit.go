@@ -29,8 +29,8 @@ type Edit struct {
 // Set makes origins the roster: at most one for each agent. An agent whose origin
 // is the very one it had is left alone; one with another origin has its session
 // closed, for [CauseConfiguration], and a new one opened once it has ended; one that
-// is not among them leaves for cause. It returns at once, and may be called at any time; the
-// slice must not be changed afterwards.
+// is not among them leaves for cause. It returns at once, and may be called at any
+// time; the slice must not be changed afterwards.
 //
 // While the fleet is drained nobody is added.
 func (f *Fleet) Set(origins []*Origin, cause string) Edit {
@@ -96,8 +96,8 @@ func (f *Fleet) settle(cause string) (done Edit) {
 	return done
 }
 
-// SetReconnectInterval changes the bound of the pauses between attempts, also of
-// those under way that would be longer.
+// SetReconnectInterval changes the bound of the pauses between attempts. Where it
+// is lower than before, the pauses under way are drawn anew.
 func (f *Fleet) SetReconnectInterval(bound time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +152,7 @@ func (m *member) status() AgentStatus {
 }
 
 // Drain opens nothing more until [Fleet.Resume], has agents without a session
-// leave, and returns those that have one, whom [Fleet.Close] closes one by one.
+// leave, and returns those that have one, whom [Fleet.CloseAgent] closes one by one.
 func (f *Fleet) Drain() []AgentStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,8 +176,8 @@ func (f *Fleet) Drain() []AgentStatus {
 	return held
 }
 
-// Close closes the session of one agent of a fleet that is being drained.
-func (f *Fleet) Close(agent string) {
+// CloseAgent closes the session of one agent of a fleet that is being drained.
+func (f *Fleet) CloseAgent(agent string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if m := f.members[agent]; m != nil && m.cause == "" && f.phase == fleetDrained {

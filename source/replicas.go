@@ -23,16 +23,16 @@ type Replicas struct {
 // DefaultReplicas is one connector that holds every session.
 func DefaultReplicas() Replicas { return Replicas{Count: 1, GainDelay: 30 * time.Second} }
 
-// maxReplicas is far more than any installation has.
-const maxReplicas = 1000
+// MaxReplicas bounds Count: it is far more than any installation has.
+const MaxReplicas = 1000
 
 // Validate returns the first thing that is wrong with r, by the name of its key.
 func (r Replicas) Validate() error {
 	switch {
-	case r.Count < 1 || r.Count > maxReplicas:
-		return fmt.Errorf("count is %d: expected 1 to %d", r.Count, maxReplicas)
-	case r.Index < 0 || r.Index > maxReplicas:
-		return fmt.Errorf("index is %d: expected 0 for the first replica, to %d", r.Index, maxReplicas)
+	case r.Count < 1 || r.Count > MaxReplicas:
+		return fmt.Errorf("count is %d: expected 1 to %d", r.Count, MaxReplicas)
+	case r.Index < 0 || r.Index > MaxReplicas:
+		return fmt.Errorf("index is %d: expected 0 for the first replica, to %d", r.Index, MaxReplicas)
 	case r.GainDelay < 0 || r.GainDelay > time.Hour:
 		return fmt.Errorf("gain_delay is %v: expected 0s to 1h", r.GainDelay)
 	}

@@ -93,6 +93,9 @@ func parseRosterYAML(text []byte) (Roster, error) {
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		return nil, fmt.Errorf("1: not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
+	if len(file.Content) == 0 {
+		return nil, errors.New("1: expected a list of agents")
+	}
 	list := file.Content[0]
 	if list.Kind != yaml.SequenceNode {
 		return nil, fmt.Errorf("%d: expected a list of agents", list.Line)

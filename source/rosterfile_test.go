@@ -37,6 +37,8 @@ func TestAWrongRosterFileSaysWhere(t *testing.T) {
 		"- 801\n- true\n":        "2: <nil>: expected an agent",
 		"- 801\n- [802]\n":       "2: <nil>: expected an agent",
 		"- 801\nx: [\n":          "1: not YAML",
+		"---\n":                  "2: expected a list",
+		"---\n# nobody\n...\n":   "3: expected a list",
 		"801 802\n":              "1: agent \"801 802\"",
 		"\xff\xfe8\x000\x001":    "1: not UTF-8",
 		"1-99999\n100000-200000": "2: range",

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/callpop/connector/config"
-	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/telemetry"
 	"github.com/callpop/connector/source"
 	"github.com/callpop/connector/source/callback"
@@ -34,10 +33,14 @@ func (d *daemon) commitSources(next *config.Config, made []*supply, cause string
 	}
 	d.sources = append(stay, made...)
 	d.mu.Unlock()
+	var dismissed []*session.Source
 	for _, s := range leave {
 		d.reloading.sources.dismiss(s.name, &s.task, func() {})
+		if held, ok := s.source.(*session.Source); ok {
+			dismissed = append(dismissed, held)
+		}
 	}
-	d.changeSources(next, cause)
+	d.changeSources(next, dismissed, cause)
 	// An agent of a source that goes may be one of a source that comes.
 	before := d.reloading.sources.departing()
 	for _, s := range made {
@@ -49,10 +52,10 @@ func (d *daemon) commitSources(next *config.Config, made []*supply, cause string
 }
 
 // changeSources gives each running source what next has for it.
-func (d *daemon) changeSources(next *config.Config, cause string) {
+func (d *daemon) changeSources(next *config.Config, dismissed []*session.Source, cause string) {
 	d.setDialRates(next)
 	wanted, held := rosters(next, d.desk.whole(next), d.desk.holds()), d.held()
-	d.letGo(next, wanted, held, cause)
+	d.letGo(next, wanted, held, dismissed, cause)
 	for _, s := range d.openSources() {
 		i := slices.IndexFunc(next.Sources, func(c config.Source) bool { return c.Name == s.name })
 		var err error
@@ -116,48 +119,4 @@ func (d *daemon) closeSink(s *delivery) {
 	if err := s.sink.Close(ctx); err != nil {
 		d.log.Warn("closing sink "+s.name, "error", err)
 	}
-}
-
-// followRoster takes over what a source's file of agents has now. A file that is
-// gone or wrong changes nothing, and that is said.
-func (d *daemon) followRoster(name, file string) {
-	d.desk.turn.Lock()
-	defer d.desk.turn.Unlock()
-	running := d.running.Load()
-	i := slices.IndexFunc(sessionsOf(running), func(s *session.Config) bool { return s.Name == name })
-	if i < 0 || d.reloading.sources == nil {
-		return
-	}
-	read, err := source.ReadRosterFile(file)
-	var next *config.Config
-	if err == nil {
-		if slices.Equal(read, sessionsOf(running)[i].Read) && !d.desk.problem(name, "") {
-			return // as it was read at the start, or by a reload
-		}
-		next, err = running.WithRoster(name, read)
-	}
-	if err != nil {
-		d.desk.problem(name, err.Error())
-		d.log.Error("agents_file is gone or wrong: the roster stays as it was", "source", name, "error", err)
-		d.countReload("roster", control.Refused)
-		return
-	}
-	d.desk.problem(name, "")
-	d.running.Store(next)
-	done := d.applyRosters(next, source.CauseRoster)
-	d.log.Info("agents_file was read again", "source", name, "file", file, "agents", len(read),
-		"opened", done.Opened, "closed", done.Closed, "reopened", done.Reopened)
-	d.countReload("roster", control.Applied)
-}
-
-// problem notes what is wrong with a source's file, or that nothing is; it reports
-// whether anything was.
-func (k *desk) problem(name, text string) (was bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, was = k.problems[name]
-	if delete(k.problems, name); text != "" {
-		k.problems[name] = text
-	}
-	return was
 }

@@ -40,6 +40,8 @@ type leaving struct {
 	status source.AgentStatus
 }
 
+var errUndone = control.Wrong(errors.New("the drain was undone before all sessions were closed"))
+
 var errDrained = errors.New("the drain was ended before all sessions were closed: those that were stay closed until 'connector drain --undo'")
 
 // drain opens nothing more and closes what there is.
@@ -60,7 +62,10 @@ func (d *daemon) drain(ctx context.Context, pace source.Pace, yield func(control
 		if err := limiter.Wait(ctx); err != nil || ctx.Err() != nil {
 			return errDrained
 		}
-		l.fleet.Close(l.status.ID)
+		if d.desk.drained().IsZero() {
+			return errUndone
+		}
+		l.fleet.CloseAgent(l.status.ID)
 		if err := yield(control.Drained{Left: len(all) - i - 1, Total: len(all)}); err != nil {
 			return err
 		}

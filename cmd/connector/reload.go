@@ -13,7 +13,6 @@ import (
 
 	"github.com/callpop/connector/config"
 	"github.com/callpop/connector/internal/control"
-	"github.com/callpop/connector/internal/watch"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/source"
 )
@@ -66,57 +65,6 @@ var (
 	errNotRunning = errors.New("the connector is starting or stopping")
 	errNoFile     = errors.New("this connector was not started from a configuration file")
 )
-
-// follow reloads when files change and when a signal asks for it, until ctx is
-// done.
-func (d *daemon) follow(ctx context.Context) {
-	changed := make(chan []string)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		watch.Files(ctx, func() []string {
-			c := d.running.Load()
-			if !c.Watch {
-				return nil
-			}
-			return c.Files()
-		}, func(names []string) {
-			select {
-			case changed <- names:
-			case <-ctx.Done():
-			}
-		})
-	}()
-	defer func() { <-done }()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.reloading.hangup:
-			d.reload(ctx, "SIGHUP")
-		case names := <-changed:
-			d.followFiles(ctx, names)
-		}
-	}
-}
-
-func (d *daemon) followFiles(ctx context.Context, names []string) {
-	file := d.running.Load().File
-	if slices.Contains(names, file) && !d.isRunning(file) {
-		d.reload(ctx, "the file changed")
-	}
-	for _, s := range sessionsOf(d.running.Load()) {
-		if s.AgentsFile != "" && slices.Contains(names, s.AgentsFile) {
-			d.followRoster(s.Name, s.AgentsFile)
-		}
-	}
-}
-
-// isRunning reports whether a file is the one in force, byte for byte.
-func (d *daemon) isRunning(file string) bool {
-	digest, err := config.Digest(file)
-	return err == nil && digest == d.running.Load().Digest
-}
 
 // Reload implements [control.Daemon].
 func (d *daemon) Reload(ctx context.Context) control.Reloaded { return d.reload(ctx, "asked for") }
@@ -278,7 +226,7 @@ func (d *daemon) prepare(ctx context.Context, from *config.Config, plan *config.
 		return p, context.Cause(ctx)
 	}
 	if next.Replicas != from.Replicas {
-		if err := d.desk.split(from.Replicas, next.Replicas); err != nil {
+		if err := d.desk.splitOver(next.Replicas); err != nil {
 			return p, err
 		}
 	}

@@ -273,6 +273,21 @@ watch: false
 			t.Errorf("agent %s was registered %d times at once", a.ID, a.MostLive)
 		}
 	}
+	// Source c goes, and a takes its agents.
+	text := readText(t, file)
+	start := strings.Index(text, "  - {name: c,")
+	end := start + strings.Index(text[start:], "\n") + 1
+	overwrite(t, file, strings.Replace(text[:start]+text[end:], `"801-809", "811"`, `"801-820"`, 1))
+	if done := d.reload(t.Context(), "test"); done.Outcome != control.Applied || len(d.held()) != 1 {
+		t.Fatalf("%+v", done)
+	}
+	await(t, "moved", func() bool { a, _ := lq.Agent("820"); return a.Connects == 3 && a.Live == 1 })
+	holds(t, lq, slices.Clone(everyAgent)...)
+	for _, a := range lq.Agents() {
+		if a.MostLive > 1 {
+			t.Errorf("agent %s was registered %d times at once", a.ID, a.MostLive)
+		}
+	}
 	sameSockets(t, lq, before, everyAgent[:9]...)
 }
 
@@ -309,7 +324,9 @@ func TestChangesOfTheFilesAreSeenAndSIGHUPReloadsAtOnce(t *testing.T) {
 	holds(t, lq, "801", "802", "830", "832")
 	change(t, file, `agents: ["801-802"]`, `agents: ["801-803"], expire_after: 1`)
 	await(t, "a complaint about the configuration", func() bool { return strings.Contains(stderr.String(), "expire_after") })
-	change(t, file, "expire_after: 1", "expire_after: 10s", "http:", "watch: false\nhttp:")
+	change(t, file, `, expire_after: 1`, "", "801-803", "801-802") // as it was
+	await(t, "word that the mistake is gone", func() bool { return strings.Contains(stderr.String(), "nothing to put in force") })
+	change(t, file, "801-802", "801-803", "http:", "watch: false\nhttp:")
 	holds(t, lq, "801", "802", "803", "830", "832")
 	change(t, file, "801-803", "801-804") // nobody watches any more
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {

@@ -94,7 +94,7 @@ func New(c Config, o Options) (*Source, error) {
 	s.dialTimeout.Store(int64(c.DialTimeout))
 	s.tap = newTap(tapOptions{
 		intake: o.Intake, pattern: pattern, metrics: m, log: s.log,
-		origin:      source.Origin{Type: c.Type, Name: c.Name, Server: c.Server, Decoding: decoding},
+		origin:      &source.Origin{Type: c.Type, Name: c.Name, Server: c.Server, Decoding: decoding},
 		expireAfter: c.ExpireAfter, downSince: o.DownSince, maxClients: c.MaxClients,
 	})
 	if s.listener, err = listen(&c, o.Listener); err != nil {

@@ -70,13 +70,13 @@ func (e Edit) without(id string) Edit {
 	return e
 }
 
-// maxEdited bounds the agents of one Edit.
+// maxEdited bounds the agents that one Edit adds, and those that it removes.
 const maxEdited = 100_000
 
 // check reports what no Edit that was made here would have.
 func (e Edit) check() error {
-	if len(e.Agents)+len(e.Removed) > maxEdited {
-		return fmt.Errorf("%d agents: expected at most %d", len(e.Agents)+len(e.Removed), maxEdited)
+	if n := max(len(e.Agents), len(e.Removed)); n > maxEdited {
+		return fmt.Errorf("%d agents: expected at most %d", n, maxEdited)
 	}
 	seen := map[string]bool{}
 	for _, a := range e.Agents {

@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-
-	"github.com/callpop/connector/source"
 )
 
 // fileName is the file in the spool's directory.
@@ -24,13 +22,8 @@ const maxFile = 64 << 20
 type content struct {
 	Version int             `json:"version"`
 	Sources map[string]Edit `json:"sources,omitempty"`
-	// Replicas are those that the rosters were last split over; nil: none yet.
-	Replicas *split `json:"replicas,omitempty"`
-}
-
-type split struct {
-	Count int `json:"count"`
-	Index int `json:"index"`
+	// Replicas say how the rosters were split last; nil: not yet.
+	Replicas *Split `json:"replicas,omitempty"`
 }
 
 // version of the file.
@@ -82,6 +75,11 @@ func parse(text []byte) (c content, err error) {
 	if c.Version != version {
 		return c, fmt.Errorf("version %d: expected %d", c.Version, version)
 	}
+	if c.Replicas != nil {
+		if err := c.Replicas.check(); err != nil {
+			return c, err
+		}
+	}
 	for name, e := range c.Sources {
 		if err := e.check(); err != nil {
 			return c, fmt.Errorf("source %s: %w", name, err)
@@ -123,25 +121,26 @@ func (s *Store) Set(name string, e Edit) error {
 	return s.save(next)
 }
 
-// Split gives the replicas that were stored last; false where none were.
-func (s *Store) Split() (source.Replicas, bool) {
+// Split gives what was stored last; false where nothing was.
+func (s *Store) Split() (Split, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.content.Replicas == nil {
-		return source.Replicas{}, false
+		return Split{}, false
 	}
-	return source.Replicas{Count: s.content.Replicas.Count, Index: s.content.Replicas.Index}, true
+	return *s.content.Replicas, true
 }
 
-// SetSplit stores the replicas that the rosters are split over.
-func (s *Store) SetSplit(r source.Replicas) error {
+// SetSplit stores how the rosters are split, on disk before it returns. On an error
+// nothing has changed.
+func (s *Store) SetSplit(to Split) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.content.Replicas; now != nil && *now == (split{r.Count, r.Index}) {
+	if now := s.content.Replicas; now != nil && now.equal(to) {
 		return nil
 	}
 	next := s.content
-	next.Replicas = &split{r.Count, r.Index}
+	next.Replicas = &to
 	return s.save(next)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/callpop/connector/source"
 )
@@ -88,9 +89,10 @@ func TestEditsAndReplicasSurviveARestart(t *testing.T) {
 	if _, known := s.Split(); known {
 		t.Error("a new store knows replicas")
 	}
+	split := Split{Part{3, 1}, []Part{{2, 1}}, time.Now().Add(time.Minute)}
 	want := Edit{Agents: agents("900"), Removed: []string{"801"}}
 	if err := errors.Join(s.Set("hq", want), s.Set("branch", Edit{Replaced: true, Agents: agents("1")}),
-		s.Set("branch", Edit{}), s.SetSplit(source.Replicas{Count: 3, Index: 1})); err != nil {
+		s.Set("branch", Edit{}), s.SetSplit(split)); err != nil {
 		t.Fatal(err)
 	}
 	again, err := Open(dir)
@@ -103,14 +105,14 @@ func TestEditsAndReplicasSurviveARestart(t *testing.T) {
 	if got := again.Edited(); !slices.Equal(got, []string{"hq"}) {
 		t.Errorf("edited: %v", got)
 	}
-	if r, known := again.Split(); !known || r.Count != 3 || r.Index != 1 {
-		t.Errorf("replicas: %+v, %v", r, known)
+	if got, known := again.Split(); !known || !got.equal(split) {
+		t.Errorf("replicas: %+v, %v", got, known)
 	}
 }
 
 func TestADamagedFileIsMovedAsideAndWhatCannotBeWrittenChangesNothing(t *testing.T) {
 	for _, text := range []string{"", "{", `{"version": 2}`, `{"version": 1, "sources": {"hq": {"agents": [{"id": "8 1", "channel": "-1"}]}}}`,
-		`{"version": 1, "sources": {"hq": {"agents": [{"id": "1", "channel": "2"}, {"id": "1", "channel": "3"}]}}}`, `{"version": 1, "more": 1}`} {
+		`{"version": 1, "sources": {"hq": {"agents": [{"id": "1", "channel": "2"}, {"id": "1", "channel": "3"}]}}}`, `{"version": 1, "more": 1}`, `{"version": 1, "replicas": {"count": 1000000000, "index": 0}}`} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

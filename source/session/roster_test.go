@@ -222,7 +222,7 @@ func TestADrainClosesWhatItIsToldAndOpensNothing(t *testing.T) {
 	if len(held) != 2 {
 		t.Fatalf("%d sessions to drain", len(held))
 	}
-	r.source.Fleet().Close("802")
+	r.source.Fleet().CloseAgent("802")
 	r.must(r.sim.Wait(r.ctx(), func(t lqsim.Totals) bool { return t.Live == 1 }))
 	r.source.SetRoster(source.Roster{agent("801", "-1"), agent("802", "12"), agent("803", "-1")}, source.CauseRoster)
 	r.must(r.sim.Close("801")) // which is not opened again either

@@ -141,6 +141,7 @@ func (s *Source) Update(c Config, r source.Roster, cause string) (source.Edit, e
 	defer s.mu.Unlock()
 	former, renamed := s.sessions.target.Load(), c.Server != s.config.Server
 	s.config = c
+	s.sessions.counters.label(&c)
 	s.decoding.Become(decoding)
 	s.sessions.expiry.Set(c.ExpireAfter)
 	s.fleet.SetReconnectInterval(c.ReconnectInterval)
@@ -170,13 +171,13 @@ const userTimeout = 30 * time.Second
 // asks, since counting must cost a reader nothing.
 type counters struct {
 	beats, empties atomic.Int64
+	labels         atomic.Pointer[attribute.Set]
 	observed       metric.Registration
 }
 
 func newCounters(meter metric.Meter, c *Config) (*counters, error) {
 	n := &counters{}
-	labels := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("server", c.Server), attribute.String("source", c.Name)))
+	n.label(c)
 	beats, errBeats := meter.Int64ObservableCounter("callpop.session.heartbeats",
 		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"))
 	empties, errEmpties := meter.Int64ObservableCounter("callpop.session.empty_pops",
@@ -186,11 +187,18 @@ func newCounters(meter metric.Meter, c *Config) (*counters, error) {
 	}
 	var err error
 	n.observed, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		labels := metric.WithAttributeSet(*n.labels.Load())
 		o.ObserveInt64(beats, n.beats.Load(), labels)
 		o.ObserveInt64(empties, n.empties.Load(), labels)
 		return nil
 	}, beats, empties)
 	return n, err
+}
+
+// label has the counters carry the names of c.
+func (n *counters) label(c *Config) {
+	labels := attribute.NewSet(attribute.String("server", c.Server), attribute.String("source", c.Name))
+	n.labels.Store(&labels)
 }
 
 // close ends the observation of a source that is gone: it may have a successor.
