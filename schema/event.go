@@ -1,6 +1,9 @@
 package schema
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // Type is the type of an event, as CloudEvents' type attribute has it. It is also
 // the default subject prefix on NATS and the default topic on Kafka.
@@ -40,16 +43,17 @@ type Event struct {
 // Event encodes p and returns it with what carries it: the key, the agent and
 // the time are those of the body.
 func (p *CallPop) Event() Event {
+	// Encoded on the stack, so that what is allocated is as long as the body: an
+	// event stays in memory until every sink has it.
+	var stack [popRoom]byte
 	return Event{
 		Type: TypeCallPop, ID: p.ID, Key: p.Key, Server: p.Server, Agent: p.Agent.ID,
-		Time: p.ReceivedAt, Body: p.AppendJSON(make([]byte, 0, popRoom+3*len(p.Raw))),
+		Time: p.ReceivedAt, Body: bytes.Clone(p.AppendJSON(stack[:0])),
 	}
 }
 
-// popRoom is room for what a pop's body has whatever the pop says; what it says
-// stands there up to three times: raw, in fields of its own, and within the IVR's
-// data.
-const popRoom = 400
+// popRoom is room for nearly every pop's body; for another one more is allocated.
+const popRoom = 1024
 
 // Event encodes s and returns it with what carries it; its key is [AgentKey].
 func (s *SessionChanged) Event() Event {

@@ -79,6 +79,7 @@ is kept; in a broker of yours a stream or a topic is made and removed again.`,
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between heartbeats of a session")
 	f.StringVar(&o.Sync, "sync", "", "spool.sync: an interval, or always; default: the connector's")
 	f.BoolVar(&o.Compare, "compare", o.Compare, "measure the bare reader and publisher too")
+	f.StringVar(&o.Profile, "cpuprofile", "", "write a CPU profile of the connector to this file, for go tool pprof")
 	return c
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,6 +61,7 @@ type benched struct {
 	stop                  chan struct{}
 	ended                 chan error
 	spooled, acknowledged *bench.Stamps
+	profile               *os.File // nil without
 }
 
 // startBenched is the command run, whose events are observed.
@@ -74,6 +77,11 @@ func startBenched(ctx context.Context, w *world, options json.RawMessage) (bench
 	b := &benched{stop: make(chan struct{}), ended: make(chan error, 1)}
 	if b.spooled, err = bench.OpenStamps(o.Spooled, o.Count); err != nil {
 		return nil, nil, err
+	}
+	if o.Profile != "" {
+		if b.profile, err = startProfile(o.Profile); err != nil {
+			return nil, nil, errors.Join(err, b.spooled.Close())
+		}
 	}
 	if b.acknowledged, err = bench.OpenStamps(o.Acknowledged, o.Count); err != nil {
 		return nil, nil, errors.Join(err, b.spooled.Close())
@@ -92,6 +100,17 @@ func startBenched(ctx context.Context, w *world, options json.RawMessage) (bench
 	return b, ready, nil
 }
 
+func startProfile(path string) (*os.File, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // Ask answers state.
 func (b *benched) Ask(_ context.Context, what string, _ json.RawMessage) (any, error) {
 	if what != "state" {
@@ -107,7 +126,12 @@ func (b *benched) Ask(_ context.Context, what string, _ json.RawMessage) (any, e
 // Close drains.
 func (b *benched) Close() error {
 	close(b.stop)
-	return errors.Join(<-b.ended, b.spooled.Close(), b.acknowledged.Close())
+	err := <-b.ended
+	if b.profile != nil {
+		pprof.StopCPUProfile()
+		err = errors.Join(err, b.profile.Close())
+	}
+	return errors.Join(err, b.spooled.Close(), b.acknowledged.Close())
 }
 
 // observedEmit notes when a pop was stored.

@@ -27,6 +27,8 @@ type ConnectorOptions struct {
 	Spooled      string `json:"spooled"`
 	Acknowledged string `json:"acknowledged"`
 	Count        int    `json:"count"`
+	// Profile is a file for a CPU profile; empty: none.
+	Profile string `json:"profile,omitempty"`
 }
 
 // ConnectorReady is what it says once it works.
@@ -203,7 +205,7 @@ func (m *measurement) startConnector(ctx context.Context, lq string, p Plan, f *
 	}
 	began := time.Now()
 	c, ready, err := startChild[ConnectorReady](ctx, &m.o, RoleConnector, ConnectorOptions{
-		Config: config, Spooled: filepath.Join(m.dir, Spooled), Acknowledged: filepath.Join(m.dir, Acknowledged), Count: p.places(),
+		Config: config, Spooled: filepath.Join(m.dir, Spooled), Acknowledged: filepath.Join(m.dir, Acknowledged), Count: p.places(), Profile: m.o.Profile,
 	})
 	f.ReadySeconds = time.Since(began).Seconds()
 	if err == nil && s == nil {

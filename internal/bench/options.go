@@ -47,6 +47,8 @@ type Options struct {
 	Sync string `json:"sync,omitempty"`
 	// Compare measures the bare reader and publisher too.
 	Compare bool `json:"compare"`
+	// Profile is a file for a CPU profile of the connector; empty: none.
+	Profile string `json:"-"`
 
 	// Child starts this program as one of the run's processes: its path, and the
 	// arguments that lead to [Serve].
