@@ -67,6 +67,7 @@ func (s *Spool) Purge(ctx context.Context, t schema.Type, through uint64) (remov
 		if removed, err = purge(ctx, e, st, through); err != nil {
 			err = s.cut(e, err)
 		}
+		e.recents[st.index].forget(through)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("purge stream %s up to %d: %w", st.name, through, err)

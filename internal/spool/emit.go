@@ -71,6 +71,7 @@ func (s *Spool) emit(ctx context.Context, st stream, e *schema.Event) error {
 		return err
 	}
 	acks.Add(1)
+	engine.recents[st.index].put(sequence, e)
 	s.tails[st.index].wake(sequence)
 	return nil
 }

@@ -26,8 +26,8 @@ const (
 // Reader reads the events of one type in the order of their sequence. It is for
 // one goroutine at a time, but Close may be called from another.
 //
-// It keeps nothing in the server: each Next is a direct get of the records after
-// the last one handed out. So there is no consumer that a restart forgets, that
+// It keeps nothing in the server: each Next takes the records after the last one
+// handed out from the newest that are in memory, or else by a direct get. So there is no consumer that a restart forgets, that
 // counts against limits, or that a client could delete.
 type Reader struct {
 	spool  *Spool
@@ -91,7 +91,13 @@ func (r *Reader) next(ctx context.Context, limit int) ([]Record, error) {
 			return nil, err
 		}
 		known, grown := r.spool.tails[r.stream.index].wait()
-		records, err := r.batch(ctx, e, min(limit, maxBatch))
+		r.enter(e)
+		records := e.recents[r.stream.index].after(r.last, min(limit, maxBatch), r.spool.sequence)
+		if n := len(records); n > 0 {
+			r.last = records[n-1].Sequence
+			return records, nil
+		}
+		records, err = r.batch(ctx, e, min(limit, maxBatch))
 		if len(records) > 0 {
 			// An error on the way is that of the next call too.
 			return records, nil
@@ -114,6 +120,15 @@ func (r *Reader) next(ctx context.Context, limit int) ([]Record, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// enter begins to read from engine e.
+func (r *Reader) enter(e *engine) {
+	if r.engine != e {
+		// A stream that came back without its end gives those sequences to others.
+		r.last = min(r.last, e.last[r.stream.index])
+		r.engine = e
 	}
 }
 

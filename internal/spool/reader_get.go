@@ -32,11 +32,6 @@ func (r *Reader) open(e *engine) (*inbox, error) {
 		return r.inbox, nil
 	}
 	r.drop()
-	if r.engine != e {
-		// A stream that came back without its end gives those sequences to others.
-		r.last = min(r.last, e.last[r.stream.index])
-		r.engine = e
-	}
 	in := &inbox{engine: e, prefix: e.reads.NewInbox() + ".", answers: make(chan *nats.Msg, maxGet+1)}
 	var err error
 	if in.sub, err = e.reads.ChanSubscribe(in.prefix+"*", in.answers); err != nil {
@@ -144,4 +139,12 @@ func header(m *nats.Msg, name string) uint64 {
 }
 
 // sequence is the CloudEvents attribute spoolsequence.
-func (s *Spool) sequence(n uint64) string { return fmt.Sprintf("%s-%020d", s.id, n) }
+func (s *Spool) sequence(n uint64) string {
+	var stack [64]byte
+	text := append(append(stack[:0], s.id...), "-00000000000000000000"...)
+	for at := len(text) - 1; n > 0; at-- {
+		text[at] = byte('0' + n%10)
+		n /= 10
+	}
+	return string(text)
+}
