@@ -133,7 +133,9 @@ func (m *measurement) settle(p Plan, f *Figures, s *subscriber, state loadState,
 	}
 	last := start
 	for instant, places := range stamps {
-		f.Latency[instant] = spread(places, from)
+		if l := spread(places, from); l != nil { // without a sink nothing is acknowledged
+			f.Latency[instant] = l
+		}
 		if t := newest(places); t > 0 {
 			if m.o.Burst {
 				if f.UntilSeconds == nil {
