@@ -26,7 +26,7 @@ func (f *figures) tables() map[string]string {
 	t.target("codec, frame to JSON", "300 ns", nanos["BenchmarkCodec"]*1e-9, 300e-9, 0, inSeconds)
 	t.target("its allocations", "0", float64(allocs["BenchmarkCodec"]), 0, 0, plain)
 	t.target("whole event", "700 ns", nanos["BenchmarkEvent"]*1e-9, 700e-9, 0, inSeconds)
-	t.target("memory a session", "5 KB", usual["connector.bytes_per_session"], 5000, usual["bare_reader.bytes_per_session"], inBytes)
+	t.target("memory a session", "5 KB", idle["connector.bytes_per_session"], 5000, idle["bare_reader.bytes_per_session"], inBytes)
 	t.target("all sessions connected", "2 s", usual["connector.connect_seconds"], 2, usual["bare_reader.connect_seconds"], inSeconds)
 	t.target("due to acknowledged, p99, 500/s", "3 ms", usual["connector.latency_seconds.acknowledged.p99"], 3e-3, usual["bare_publisher.latency_seconds.acknowledged.p99"], inSeconds)
 	t.target("the same beside the bare publisher", "3 times", usual["ratios.acknowledged_p99"], 3, 0, plain)
@@ -45,7 +45,7 @@ func (f *figures) tables() map[string]string {
 			r = f.run("--sessions", fmt.Sprint(n), "--rate", "500", "--duration", duration, "--sink", "nats")
 			quiet = f.run("--sessions", fmt.Sprint(n), "--idle", "--duration", f.scale.idle.String(), "--compare=false")
 		}
-		t.row(fmt.Sprint(n), inSeconds(r["connector.connect_seconds"]), inBytes(r["connector.bytes_per_session"]),
+		t.row(fmt.Sprint(n), inSeconds(r["connector.connect_seconds"]), inBytes(quiet["connector.bytes_per_session"]),
 			inSeconds(r["connector.latency_seconds.acknowledged.p50"]), inSeconds(r["connector.latency_seconds.acknowledged.p99"]),
 			inSeconds(r["bare_publisher.latency_seconds.acknowledged.p99"]), inSeconds(r["connector.cpu_us_per_pop"]*1e-6), inPercent(quiet["connector.cpu_percent"]))
 	}

@@ -77,7 +77,11 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 		return err
 	}
 	if o.Idle {
-		return m.idle(ctx, c, before, f)
+		if err := m.idle(ctx, c, before, f); err != nil {
+			return err
+		}
+		// By now what connecting took is given back.
+		return m.sessionBytes(c, ready, f)
 	}
 	delivered := func() (int, error) { return int(s.count.Load()), nil }
 	start, state, err := m.send(ctx, l, p, "delivered", delivered)
@@ -242,12 +246,8 @@ func (m *measurement) connected(ctx context.Context, l, c *child, ready Connecto
 	if err != nil {
 		return err
 	}
-	up, err := c.usage(true)
-	if err != nil {
+	if err := m.sessionBytes(c, ready, f); err != nil {
 		return err
-	}
-	if m.o.Sessions > 0 && up.Resident > 0 {
-		f.BytesPerSession = float64(up.Resident-ready.Before.Resident) / float64(m.o.Sessions)
 	}
 	var load loadState
 	if err := l.ask("state", nil, &load); err != nil {
@@ -257,6 +257,15 @@ func (m *measurement) connected(ctx context.Context, l, c *child, ready Connecto
 		m.o.tell("%d sessions had to be opened again", load.Registered-m.o.Sessions)
 	}
 	return nil
+}
+
+// sessionBytes measures the memory that the sessions take now.
+func (m *measurement) sessionBytes(c *child, ready ConnectorReady, f *Figures) error {
+	up, err := c.usage(true)
+	if err == nil && up.Resident > 0 {
+		f.BytesPerSession = float64(up.Resident-ready.Before.Resident) / float64(m.o.Sessions)
+	}
+	return err
 }
 
 // idle measures what heartbeats alone cost.
