@@ -45,15 +45,7 @@ func TestFigures(t *testing.T) {
 	if f.kafka == "" {
 		f.kafka = strings.Join(kafkatest.Start(t, kafkatest.Options{}).Addresses(), ",")
 	}
-	page := filepath.Join(root(t), "docs", "performance.md")
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	written := fill(t, string(text), f.tables())
-	if err := os.WriteFile(page, []byte(written), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	f.measure()
 }
 
 // scale is how much is measured.
@@ -188,17 +180,22 @@ func (f *figures) benchmark(pattern, in string) (nanos map[string]float64, alloc
 	return nanos, allocs
 }
 
-// fill puts each table between its marks.
-func fill(t *testing.T, page string, tables map[string]string) string {
-	t.Helper()
-	for name, table := range tables {
-		begin, end := fmt.Sprintf("<!-- %s -->\n", name), fmt.Sprintf("<!-- end of %s -->", name)
-		before, rest, ok := strings.Cut(page, begin)
-		_, after, closed := strings.Cut(rest, end)
-		if !ok || !closed {
-			t.Fatalf("the page has no place for %s", name)
-		}
-		page = before + begin + table + end + after
+// write puts a table between its marks on the page, as soon as it is measured: what
+// fails hours later must not take it along.
+func (f *figures) write(name, table string) {
+	f.t.Helper()
+	path := filepath.Join(root(f.t), "docs", "performance.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		f.t.Fatal(err)
 	}
-	return page
+	begin, end := fmt.Sprintf("<!-- %s -->\n", name), fmt.Sprintf("<!-- end of %s -->", name)
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		f.t.Fatalf("the page has no place for %s", name)
+	}
+	if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
 }

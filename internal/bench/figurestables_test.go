@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// tables measures everything and renders it, by the names of the page's marks.
-func (f *figures) tables() map[string]string {
-	all := map[string]string{}
+// measure measures everything and writes the page's tables.
+func (f *figures) measure() {
 	duration := f.scale.duration.String()
 	most := fmt.Sprint(f.most)
 
@@ -18,9 +17,8 @@ func (f *figures) tables() map[string]string {
 	lake := f.run("--sessions", most, "--rate", "0", "--duration", duration, "--sink", "kafka", "--kafka", f.kafka)
 	burst := f.run("--sessions", most, "--burst", "--sink", "nats")
 	idle := f.run("--sessions", most, "--idle", "--duration", f.scale.idle.String())
-	all["backlog"] = f.backlogs()
 	nanos, allocs := f.benchmark("^Benchmark(Codec|Event)$", "./source")
-	full := f.run("--sessions", most, "--backlog", "1000000")
+	full := f.run("--sessions", "100", "--backlog", "1000000", "--compare=false")
 
 	t := table{"target", "limit", "measured", "bare", "ratio", ""}.start()
 	t.target("codec, frame to JSON", "300 ns", nanos["BenchmarkCodec"]*1e-9, 300e-9, 0, inSeconds)
@@ -36,7 +34,8 @@ func (f *figures) tables() map[string]string {
 	t.target("idle, heartbeats every 10 s, CPU", "10 % of a core", idle["connector.cpu_percent"], 10, idle["bare_reader.cpu_percent"], inPercent)
 	t.target("start with a million events", "2 s", full["connector.ready_seconds"], 2, 0, inSeconds)
 	t.target("binary", "40 MB", float64(f.size), 40e6, 0, inBytes)
-	all["targets"] = t.String()
+	f.write("targets", t.String())
+	f.writeMachine()
 
 	t = table{"sessions", "connect", "memory each", "due to acknowledged p50", "p99", "bare p99", "CPU a pop", "CPU idle"}.start()
 	for _, n := range f.scale.sessions {
@@ -49,7 +48,7 @@ func (f *figures) tables() map[string]string {
 			inSeconds(r["connector.latency_seconds.acknowledged.p50"]), inSeconds(r["connector.latency_seconds.acknowledged.p99"]),
 			inSeconds(r["bare_publisher.latency_seconds.acknowledged.p99"]), inSeconds(r["connector.cpu_us_per_pop"]*1e-6), inPercent(quiet["connector.cpu_percent"]))
 	}
-	all["sessions"] = t.String()
+	f.write("sessions", t.String())
 
 	t = table{"pops a second", "written late p99", "spooled p99", "acknowledged p50", "p99", "p99.9", "delivered p99", "bare publisher p99", "CPU a pop", "CPU of a core", "GC pause p99"}.start()
 	for _, rate := range f.scale.rates {
@@ -62,7 +61,7 @@ func (f *figures) tables() map[string]string {
 			inSeconds(r["bare_publisher.latency_seconds.acknowledged.p99"]), inSeconds(r["connector.cpu_us_per_pop"]*1e-6),
 			inPercent(r["connector.cpu_percent"]), inSeconds(r["connector.gc_pause_seconds.p99"]))
 	}
-	all["rates"] = t.String()
+	f.write("rates", t.String())
 
 	t = table{"sink", "pops a second, at most", "bare publisher", "ratio", "CPU a pop", "bare reader and publisher", "500/s: delivered p50", "p99"}.start()
 	for _, sink := range []struct {
@@ -84,11 +83,16 @@ func (f *figures) tables() map[string]string {
 			inSeconds(r["connector.cpu_us_per_pop"]*1e-6), inSeconds((r["bare_reader.cpu_us_per_pop"]+r["bare_publisher.cpu_us_per_pop"])*1e-6),
 			inSeconds(slow["connector.latency_seconds.delivered.p50"]), inSeconds(slow["connector.latency_seconds.delivered.p99"]))
 	}
-	all["sinks"] = t.String()
-	all["machine"] = fmt.Sprintf("%v, %v cores (%v), %v; medians of %d runs (%s), %s each; load average before the runs %.1f to %.1f; %s.\n",
-		f.machine["system"], f.machine["cpus"], f.machine["cpu"], f.machine["go"], f.scale.runs, f.scale.kind, duration, f.low, f.high,
-		time.Now().UTC().Format(time.DateOnly))
-	return all
+	f.write("sinks", t.String())
+	f.write("backlog", f.backlogs())
+	f.writeMachine()
+}
+
+// writeMachine says what the figures are of; so far, if not all was measured yet.
+func (f *figures) writeMachine() {
+	f.write("machine", fmt.Sprintf("%v, %v cores (%v), %v; medians of %d runs (%s), %v each; load average before the runs %.1f to %.1f; %s.\n",
+		f.machine["system"], f.machine["cpus"], f.machine["cpu"], f.machine["go"], f.scale.runs, f.scale.kind, f.scale.duration, f.low, f.high,
+		time.Now().UTC().Format(time.DateOnly)))
 }
 
 // backlogs is what a start with events in the spool takes, and how fast a NATS

@@ -40,7 +40,42 @@ func newKafkaPublishing(ctx context.Context, o *publisherOptions, m *maker) (*ka
 		}
 		p.messages = append(p.messages, kafka.Message{Key: []byte(e.Key), Value: e.Body, Time: e.Time, Headers: headers})
 	}
-	return p, nil
+	return p, p.warmUp(ctx)
+}
+
+// warmUp connects. A topic that is new may have no leaders yet, here and there.
+func (p *kafkaPublishing) warmUp(ctx context.Context) error {
+	for good := 0; good < 3; {
+		err := p.write(ctx, p.messages[:p.window])
+		if err == nil {
+			good++
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// write writes a batch; its error is the first of many.
+func (p *kafkaPublishing) write(ctx context.Context, batch []kafka.Message) error {
+	err := p.writer.WriteMessages(ctx, batch...)
+	var each kafka.WriteErrors
+	if errors.As(err, &each) {
+		for _, one := range each {
+			if one != nil {
+				err = fmt.Errorf("%d of %d messages failed, the first: %w", each.Count(), len(each), one)
+				break
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write to topic %s: %w", p.topic, err)
+	}
+	return nil
 }
 
 func (p *kafkaPublishing) publish(ctx context.Context, next func(bool) (int, bool), acked func(int)) error {
@@ -57,8 +92,8 @@ func (p *kafkaPublishing) publish(ctx context.Context, next func(bool) (int, boo
 		if len(batch) == 0 {
 			return ctx.Err()
 		}
-		if err := p.writer.WriteMessages(ctx, batch...); err != nil {
-			return fmt.Errorf("write to topic %s: %w", p.topic, err)
+		if err := p.write(ctx, batch); err != nil {
+			return err
 		}
 		for _, n := range numbers {
 			acked(n)
