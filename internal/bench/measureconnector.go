@@ -95,6 +95,9 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, errStalled) {
 		return err // what is lost shows in the verification
 	}
+	if err := m.awaitSettled(ctx, p, state.Sent); err != nil {
+		return err
+	}
 	after, err := c.usage(false)
 	if err != nil {
 		return err
@@ -102,7 +105,62 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 	f.Pops = state.Sent
 	f.SpoolBytesPerPop = float64(dirBytes(m.callpopDir())) / float64(max(1, state.Sent))
 	f.WireBytesPerPop = float64(state.Bytes) / float64(max(1, state.Sent))
-	return m.settle(p, f, s, state, start, before, after)
+	if err := m.settle(p, f, s, state, start, before, after); err != nil {
+		return err
+	}
+	return m.lookAgain(ctx, p, state)
+}
+
+// lookAgain reads a Kafka topic once more, from its start, where the subscriber had
+// less than was sent: kafka-go's reader can hang on one connection for longer than
+// a run waits. What is in the topic is not lost.
+func (m *measurement) lookAgain(ctx context.Context, p Plan, state loadState) error {
+	v := &m.result.Verified
+	if m.o.Sink != SinkKafka || v.Lost == 0 {
+		return nil
+	}
+	m.o.tell("%d pops did not come to the subscriber in time: reading the topic once more", v.Lost)
+	s := subscribeKafka(ctx, m.o.Kafka, m.topic(), m.o.Partitions)
+	err := poll(ctx, 20*time.Millisecond, deliverLimit, "the topic's pops", func() (int, bool, error) {
+		n := int(s.count.Load())
+		return n, n >= state.Sent, nil
+	})
+	if err != nil && !errors.Is(err, errStalled) {
+		return errors.Join(err, s.end())
+	}
+	late := v.Lost
+	*v, _ = ledger{plan: p, sent: state.Sent, missed: state.Missed}.verify(s.taken())
+	v.Late = late - v.Lost
+	return s.end()
+}
+
+// awaitSettled waits until the connector has the answers for all pops: a subscriber
+// can have one before the call that published it has returned.
+func (m *measurement) awaitSettled(ctx context.Context, p Plan, sent int) error {
+	instants := []string{Spooled}
+	if m.o.Sink != SinkSpool {
+		instants = append(instants, Acknowledged)
+	}
+	for _, instant := range instants {
+		s, err := OpenStamps(filepath.Join(m.dir, instant), p.places())
+		if err != nil {
+			return err
+		}
+		next := 1
+		err = poll(ctx, time.Millisecond, deliverLimit, "the answers", func() (int, bool, error) {
+			for next <= sent && s.At(next) != 0 {
+				next++
+			}
+			return next, next > sent, nil
+		})
+		if errors.Is(err, errStalled) {
+			err = nil // it shows in the counts
+		}
+		if err = errors.Join(err, s.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle verifies and makes the figures of what was observed.
@@ -179,8 +237,8 @@ func newest(places []int64) (t int64) {
 func spread(places []int64, from func(n int) int64) *Latency {
 	h := newHistogram()
 	for n := 1; n < len(places); n++ {
-		if places[n] != 0 {
-			h.add(time.Duration(places[n] - from(n)))
+		if since := from(n); places[n] != 0 && since != 0 {
+			h.add(time.Duration(places[n] - since))
 		}
 	}
 	return h.latency()

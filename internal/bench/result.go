@@ -86,6 +86,9 @@ type Verified struct {
 	// OutOfOrder came before an earlier pop of their call, or of their call over
 	// the same session.
 	OutOfOrder int `json:"out_of_order"`
+	// Late were in the topic, but had not come to the subscriber when the run gave
+	// up waiting: they are missing in the latencies of delivery.
+	Late int `json:"late,omitempty"`
 	// Missed could not be sent, for want of a session.
 	Missed int `json:"missed"`
 }

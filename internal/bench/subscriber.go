@@ -101,6 +101,10 @@ func subscribeNATS(ctx context.Context, url, stream string) (_ *subscriber, err 
 	return s, nil
 }
 
+// kafkaReadTimeout is after how long a reader gives up a connection that says
+// nothing: well within the time in which a run waits for its last pops.
+const kafkaReadTimeout = 5 * time.Second
+
 // subscribeKafka takes a new topic's events.
 func subscribeKafka(ctx context.Context, brokers []string, topic string, partitions int) *subscriber {
 	s := &subscriber{}
@@ -109,7 +113,7 @@ func subscribeKafka(ctx context.Context, brokers []string, topic string, partiti
 	for p := range partitions {
 		r := kafka.NewReader(kafka.ReaderConfig{
 			Brokers: brokers, Topic: topic, Partition: p, MinBytes: 1, MaxBytes: 4 << 20, MaxWait: 500 * time.Millisecond,
-			ReadBatchTimeout: time.Minute, QueueCapacity: 1000,
+			ReadBatchTimeout: kafkaReadTimeout, QueueCapacity: 1000,
 		})
 		work.Go(func() {
 			defer func() { _ = r.Close() }()
