@@ -19,13 +19,15 @@ func raiseDescriptors(sessions int) error {
 		return fmt.Errorf("look up the limit of open files: %w", err)
 	}
 	need := uint64(sessions + spareDescriptors)
-	if uint64(limit.Cur) < need && limit.Cur < limit.Max {
+	now := uint64(limit.Cur) //nolint:unconvert // signed on FreeBSD
+	if now < need && limit.Cur < limit.Max {
 		limit.Cur = limit.Max
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			return fmt.Errorf("raise the limit of open files to %d: %w", limit.Max, err)
 		}
+		now = uint64(limit.Cur) //nolint:unconvert // as above
 	}
-	if uint64(limit.Cur) < need {
+	if now < need {
 		return fmt.Errorf("%d sessions need %d open files in each process, and the hard limit is %d: "+
 			"raise it (ulimit -Hn %d as root, or LimitNOFILE= in a unit), or ask for at most %d sessions",
 			sessions, need, limit.Max, need, max(0, int64(limit.Max)-spareDescriptors))

@@ -68,7 +68,7 @@ func TestPopsAreDueAtTheirRate(t *testing.T) {
 }
 
 // arrive is a faultless run's arrivals.
-func arrive(p Plan, count int) []arrival {
+func arrive(count int) []arrival {
 	all := make([]arrival, count)
 	for i := range all {
 		all[i] = arrival{n: int64(i + 1), at: int64(1000 + i), read: int64(500 + i)}
@@ -104,7 +104,7 @@ func TestWhatIsLostRepeatedOrOutOfOrderIsFound(t *testing.T) {
 		}, Verified{Sent: 300, Delivered: 300}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, delivered := ledger{plan: p, sent: p.Count}.verify(c.spoil(arrive(p, p.Count)))
+			got, delivered := ledger{plan: p, sent: p.Count}.verify(c.spoil(arrive(p.Count)))
 			if got != c.want || (got.Err() != nil) != c.bad {
 				t.Errorf("got %+v, %v, want %+v", got, got.Err(), c.want)
 			}
@@ -113,7 +113,7 @@ func TestWhatIsLostRepeatedOrOutOfOrderIsFound(t *testing.T) {
 			}
 		})
 	}
-	if v, _ := (ledger{plan: p, sent: 299, missed: 1}).verify(arrive(p, 299)); v.Err() == nil {
+	if v, _ := (ledger{plan: p, sent: 299, missed: 1}).verify(arrive(299)); v.Err() == nil {
 		t.Error("a pop without a session is no error")
 	}
 }

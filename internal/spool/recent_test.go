@@ -19,10 +19,10 @@ func TestEventsFromMemoryAreThoseOfTheLog(t *testing.T) {
 	for n := range events {
 		e := newEvent(n)
 		e.Time = time.Now() // with this process's clock
-		switch {
-		case n%50 == 7:
+		switch n % 50 {
+		case 7:
 			e.Key = "hq/\xff" // written otherwise in the log
-		case n%50 == 9:
+		case 9:
 			e.Body = bytes.Repeat([]byte(" "), recentBytes+1)
 		}
 		if err := s.Emit(context.Background(), e); err != nil {
