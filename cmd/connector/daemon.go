@@ -24,6 +24,7 @@ import (
 // spool, and each sink's forwarder reads the spool.
 type daemon struct {
 	config    *config.Config
+	observer  observer
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
@@ -57,7 +58,7 @@ type delivery struct {
 // this machine (a directory, a port) shows here, at once; what is wrong with
 // others (brokers, LQ servers) does not.
 func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error) {
-	d := &daemon{config: c, started: time.Now()}
+	d := &daemon{config: c, observer: w.observer, started: time.Now()}
 	if err := d.make(ctx, w); err != nil {
 		d.release(context.WithoutCancel(ctx))
 		return nil, err
