@@ -50,7 +50,7 @@ its cluster by addresses of their own.
 {{- $scheme := regexFind "^[a-z]+" $url -}}
 {{- $address := regexReplaceAll "^[a-z]+://([^/@]*@)?([^/?#]*).*$" $url "${2}" -}}
 {{- $default := get (dict "nats" "4222" "tls" "4222" "ws" "80" "wss" "443" "http" "80" "https" "443") $scheme -}}
-{{- if and $default (not (regexMatch ":[^\\]:]*$" $address)) -}}{{- $address = printf "%s:%s" $address $default -}}{{- end -}}
+{{- if and $default (not (contains "${" $address)) (not (regexMatch ":[^\\]:]*$" $address)) -}}{{- $address = printf "%s:%s" $address $default -}}{{- end -}}
 {{- if not (regexMatch "^(\\[[^\\]]+\\]|[^:]+):[0-9]{1,5}$" $address) -}}
 {{- fail (printf "%s: expected a URL such as %s://host:port, from which networkPolicy takes host and port; or networkPolicy.enabled: false" .key .scheme) -}}
 {{- end -}}

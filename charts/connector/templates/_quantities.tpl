@@ -1,6 +1,7 @@
 {{/* Bytes of a Kubernetes quantity or one of the connector's sizes, "512Mi" or "4GiB": key, value. */}}
 {{- define "connector.bytes" -}}
-{{- $text := toString .value -}}
+{{- /* Helm reads numbers as floats, and writes large ones as 5e+09. */ -}}
+{{- $text := kindIs "float64" .value | ternary (int64 .value | toString) (toString .value) -}}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?([KMGTkmgt]i?)?B?$" $text) -}}
 {{- fail (printf "%s is %q: expected a size such as 512Mi" .key $text) -}}
 {{- end -}}
