@@ -17,7 +17,7 @@ BENCH     ?= .
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/connector, a static binary
@@ -58,3 +58,18 @@ bench: ## Run the benchmarks that match BENCH, each for BENCHTIME
 .PHONY: ci
 ci: ## Run everything that a change must pass
 	bash .ci/run
+
+.PHONY: chart-docs
+chart-docs: ## Make the chart's README of its values
+	.ci/chart-tools
+	.cache/charts/helm-docs --chart-search-root charts/connector --sort-values-order file
+
+.PHONY: chart
+chart: ## Test the Helm chart
+	.ci/chart-tools
+	go test ./charts
+
+.PHONY: chart-slow
+chart-slow: ## Test the chart in a real API server too, and with Helm 4; builds them on first use
+	.ci/chart-tools --slow
+	CONNECTOR_CHART=slow go test ./charts -count=1 -v -run 'Cluster|Helm4'

@@ -139,3 +139,10 @@ func TestProbes(t *testing.T) {
 		t.Errorf("the first port is %v, want health on 8080", port)
 	}
 }
+
+func TestTheSuitesOfHelmUnittest(t *testing.T) {
+	stdout, stderr, err := command(t, tool(t, "helm-unittest"), chart)
+	if err != nil {
+		t.Errorf("%v\n%s%s", err, stdout, stderr)
+	}
+}

@@ -39,8 +39,8 @@
 
 {{/* Go's limits for a container: GOMEMLIMIT and GOMAXPROCS, as YAML; needs root and resources. */}}
 {{- define "connector.goLimits" -}}
-{{- $limits := .resources.limits | default dict -}}
-{{- $requests := .resources.requests | default dict -}}
+{{- $limits := (.resources | default dict).limits | default dict -}}
+{{- $requests := (.resources | default dict).requests | default dict -}}
 {{- if and $limits.memory (gt (int .root.Values.goMemoryLimitPercent) 0) }}
 - name: GOMEMLIMIT
   value: {{ divf (mulf (include "connector.bytes" (dict "key" "resources.limits.memory" "value" $limits.memory) | float64) (float64 .root.Values.goMemoryLimitPercent)) 100.0 | int64 | quote }}
