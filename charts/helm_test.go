@@ -33,6 +33,9 @@ type object = map[string]any
 // tool gives the path of a program that .ci/chart-tools has built.
 func tool(t testing.TB, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it takes other programs")
+	}
 	path, err := filepath.Abs(filepath.Join("..", ".cache", "charts", name))
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,9 @@ func (l *layout) blob(d string) string {
 // image reads the image that .ci/image has built for an architecture.
 func image(t testing.TB, arch string) *layout {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it takes an image")
+	}
 	l := &layout{dir: filepath.Join("..", "dist", "connector-"+arch)}
 	if _, err := os.Stat(l.dir); err != nil {
 		missing(t, "there is no image in dist: make image builds it")
