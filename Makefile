@@ -76,4 +76,4 @@ chart: ## Test the Helm chart
 .PHONY: chart-slow
 chart-slow: ## Test the chart in a real API server too, and with Helm 4; builds them on first use
 	.ci/chart-tools --slow
-	CONNECTOR_CHART=slow go test ./charts -count=1 -v -run 'Cluster|Helm4'
+	CONNECTOR_CHART=slow go test ./charts -count=1 -v -run 'Cluster|EveryExample'

@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,7 +16,17 @@ import (
 func TestEveryExampleIsWithoutFaultToHelm(t *testing.T) {
 	for _, file := range examples(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			run(t, tool(t, "helm"), "lint", "--strict", "--kube-version", kubernetes, "--values", file, chart)
+			lint := []string{"lint", "--strict", "--kube-version", kubernetes, "--values", file, chart}
+			run(t, tool(t, "helm"), lint...)
+			if os.Getenv("CONNECTOR_CHART") != "slow" {
+				return
+			}
+			helm4 := tool(t, "helm4")
+			run(t, helm4, lint...)
+			got := run(t, helm4, "template", "callpop", chart, "--namespace", "calls", "--kube-version", kubernetes, "--values", file)
+			if want := render(t, []string{file}); !reflect.DeepEqual(sorted(objects(t, got)), sorted(want)) {
+				t.Error("Helm 4 renders something else than Helm 3")
+			}
 		})
 	}
 }
@@ -155,4 +166,13 @@ func withoutReplicas(text string) (string, bool) {
 		return text, true
 	}
 	return regexp.MustCompile(`(?m)^replicas:\n(  .*\n)+`).ReplaceAllString(text, ""), false
+}
+
+// sorted is the objects by kind and name: Helm 4 has another order.
+func sorted(all []object) map[string]object {
+	byName := map[string]object{}
+	for _, o := range all {
+		byName[fmt.Sprint(o["kind"], at(o, "metadata", "name"))] = o
+	}
+	return byName
 }

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // layout is an image as .ci/image writes it, an OCI image layout.
@@ -128,7 +129,15 @@ func TestTheImageIsOneStaticBinaryOfNobody(t *testing.T) {
 				}
 			}
 			files := l.unpack(t, t.TempDir())
+			created, err := time.Parse(time.RFC3339, c.Labels["org.opencontainers.image.created"])
+			if err != nil {
+				t.Fatal(err)
+			}
 			for name, h := range files {
+				// The time of the build would make every image another one.
+				if !h.ModTime.Equal(created) {
+					t.Errorf("/%s is of %v, want the commit's time, %v", name, h.ModTime, created)
+				}
 				switch {
 				case name == "connector":
 					if h.Size > 40<<20 || h.Mode&0o777 != 0o755 || h.Uid != 0 {
