@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,40 @@ func module(t testing.TB, name string) string {
 	return found.Dir
 }
 
+// ourKinds are those of Kubernetes that the chart makes.
+var ourKinds = []string{
+	"ConfigMap", "Deployment", "Ingress", "NetworkPolicy", "Pod", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet",
+}
+
+const objectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+// reachable are the definitions that one leads to, itself included.
+func reachable(all map[string]object, name string) map[string]object {
+	found := map[string]object{}
+	var follow func(value any)
+	follow = func(value any) {
+		switch value := value.(type) {
+		case object:
+			if reference, ok := value["$ref"].(string); ok {
+				name := strings.TrimPrefix(reference, "#/definitions/")
+				if _, seen := found[name]; !seen {
+					found[name] = all[name]
+					follow(all[name])
+				}
+			}
+			for _, below := range value {
+				follow(below)
+			}
+		case []any:
+			for _, below := range value {
+				follow(below)
+			}
+		}
+	}
+	follow(object{"$ref": name})
+	return found
+}
+
 // schemas makes the directory of JSON Schemas that kubeconform reads from the
 // OpenAPI document of a Kubernetes version: strict, so that an unknown field fails.
 func schemas(t testing.TB, version string) string {
@@ -55,14 +90,19 @@ func schemas(t testing.TB, version string) string {
 			definition["additionalProperties"] = false
 		}
 	}
-	writeJSON(t, filepath.Join(dir, "definitions.json"), object{"definitions": document.Definitions})
 	for name, definition := range document.Definitions {
 		kinds, _ := definition["x-kubernetes-group-version-kind"].([]any)
 		for _, kind := range kinds {
-			writeSchema(t, dir, at(kind, "group").(string), at(kind, "version").(string), at(kind, "kind").(string),
-				object{"$ref": "definitions.json#/definitions/" + name})
+			k := at(kind, "kind").(string)
+			if !slices.Contains(ourKinds, k) {
+				continue
+			}
+			writeSchema(t, dir, at(kind, "group").(string), at(kind, "version").(string), k, object{
+				"$ref": "#/definitions/" + name, "definitions": reachable(document.Definitions, name),
+			})
 		}
 	}
+	writeJSON(t, filepath.Join(dir, "metadata.json"), object{"definitions": reachable(document.Definitions, objectMeta)})
 	return dir
 }
 
@@ -74,7 +114,7 @@ func addOperator(t testing.TB, dir string) {
 		kind := at(crd, "spec", "names", "kind").(string)
 		for _, version := range at(crd, "spec", "versions").([]any) {
 			schema := at(version, "schema", "openAPIV3Schema").(object)
-			at(schema, "properties").(object)["metadata"] = object{"$ref": "definitions.json#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
+			at(schema, "properties").(object)["metadata"] = object{"$ref": "metadata.json#/definitions/" + objectMeta}
 			writeSchema(t, dir, group, at(version, "name").(string), kind, closed(schema).(object))
 		}
 	}
