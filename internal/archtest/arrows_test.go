@@ -57,6 +57,8 @@ func arrows() []arrow {
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},
 		{from: "cmd/...", to: append([]string{"config", "config/...", "cmd/..."}, sides...)},
+		// Tests of the chart, which load what it renders.
+		{from: "charts", to: []string{"config"}},
 		{from: "examples/...", to: []string{"schema", "schema/...", "examples/..."}},
 	}
 }
