@@ -59,6 +59,8 @@ func arrows() []arrow {
 		{from: "config/...", to: append([]string{"config"}, sides...)},
 		{from: "cmd/...", to: append([]string{"config", "config/...", "cmd/..."}, sides...)},
 		{from: "examples/internal/exampletest", to: []string{"schema", "source", "source/...", "internal/kafkatest"}},
+		// Tests of the chart, which load what it renders.
+		{from: "charts", to: []string{"config"}},
 		{from: "examples/...", to: []string{"schema", "schema/...", "examples/..."}},
 	}
 }
