@@ -25,6 +25,7 @@ import (
 type daemon struct {
 	// config is the one that it started with.
 	config    *config.Config
+	observer  observer
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
@@ -82,7 +83,7 @@ type supply struct {
 // this machine (a directory, a port) shows here, at once; what is wrong with
 // others (brokers, LQ servers) does not.
 func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error) {
-	d := &daemon{config: c, started: time.Now(), leave: make(chan struct{})}
+	d := &daemon{config: c, observer: w.observer, started: time.Now(), leave: make(chan struct{})}
 	d.running.Store(c)
 	if err := d.make(ctx, w); err != nil {
 		d.release(context.WithoutCancel(ctx))

@@ -65,7 +65,7 @@ func (d *daemon) openSink(ctx context.Context, c config.Sink, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(made), types: made.Types()}
+	s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(d.observer.onSink(made)), types: made.Types()}
 	if err := d.refuseOwnServer(ctx, made); err != nil {
 		return s, fmt.Errorf("sink %s: %w", c.Name, err)
 	}
@@ -112,7 +112,7 @@ func (d *daemon) warnOfCursors(ctx context.Context) error {
 func (d *daemon) makeSources() error {
 	var err error
 	d.intake, err = source.NewIntake(source.IntakeOptions{
-		Emit: d.spool.Emit, BufferBytes: d.config.Intake.BufferBytes,
+		Emit: d.observer.onEmit(d.spool.Emit), BufferBytes: d.config.Intake.BufferBytes,
 		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"),
 	})
 	if err != nil {

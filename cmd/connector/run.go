@@ -25,6 +25,8 @@ type world struct {
 	// hangup has a value each time a daemon is to read its configuration again; nil:
 	// never.
 	hangup <-chan os.Signal
+	// observer is for measuring; the zero value sees nothing and costs nothing.
+	observer observer
 }
 
 // tell writes to people. Where nobody listens any more, nothing is to be done.
@@ -117,7 +119,7 @@ Try it with nothing set up:   connector demo`,
 	root.AddCommand(
 		runCommand(w), demoCommand(w), simulateCommand(w), captureCommand(w), decodeCommand(w),
 		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w), feedCommand(w),
-		reloadCommand(w), drainCommand(w), schemaCommand(w), versionCommand(w),
+		benchCommand(w), benchProcessCommand(w), reloadCommand(w), drainCommand(w), schemaCommand(w), versionCommand(w),
 	)
 	// Help that was asked for is data; a sub-command that does not exist is not.
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -146,4 +146,12 @@ func header(m *nats.Msg, name string) uint64 {
 }
 
 // sequence is the CloudEvents attribute spoolsequence.
-func (s *Spool) sequence(n uint64) string { return fmt.Sprintf("%s-%020d", s.id, n) }
+func (s *Spool) sequence(n uint64) string {
+	var stack [64]byte
+	text := append(append(stack[:0], s.id...), "-00000000000000000000"...)
+	for at := len(text) - 1; n > 0; at-- {
+		text[at] = byte('0' + n%10)
+		n /= 10
+	}
+	return string(text)
+}
