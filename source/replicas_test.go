@@ -59,7 +59,7 @@ func TestTheOwnerOfAnAgentNeverChanges(t *testing.T) {
 }
 
 func TestAPaceIsReadAndWritten(t *testing.T) {
-	for text, want := range map[string]Pace{"5/s": 5, "90/m": 1.5, "1/h": 1.0 / 3600, "0.5/s": 0.5, "": 0, "0": 0, " 5 / s ": 5} {
+	for text, want := range map[string]Pace{"5/s": 5, "90/m": 1.5, "1/h": 1.0 / 3600, "0.5/s": 0.5, "": 0, "0": 0, "5 / s": 5} {
 		got, err := ParsePace(text)
 		if err != nil || got != want {
 			t.Errorf("%q: got %v, %v, want %v", text, float64(got), err, float64(want))

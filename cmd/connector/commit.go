@@ -31,7 +31,7 @@ func (d *daemon) commitSources(next *config.Config, made []*supply, cause string
 			leave = append(leave, s)
 		}
 	}
-	d.sources = append(stay, made...)
+	d.sources = slices.Concat(stay, made)
 	d.mu.Unlock()
 	var dismissed []*session.Source
 	for _, s := range leave {
@@ -102,7 +102,7 @@ func (d *daemon) commitSinks(next *config.Config, made []*delivery) {
 			leave = append(leave, s)
 		}
 	}
-	d.sinks = append(stay, made...)
+	d.sinks = slices.Concat(stay, made)
 	d.mu.Unlock()
 	for _, s := range leave {
 		d.reloading.sinks.dismiss(s.name, &s.task, func() { d.closeSink(s) })

@@ -29,13 +29,13 @@ func changesOf(from *config.Config, p *config.Plan, old, next map[string]source.
 		return nil
 	}
 	for _, s := range after {
-		if c, any := sessionChanges(named(before, s.Name), s, old[s.Name], next[s.Name]); any {
+		if c, concerned := sessionChanges(named(before, s.Name), s, old[s.Name], next[s.Name]); concerned {
 			changes.Sessions = append(changes.Sessions, c)
 		}
 	}
 	for _, s := range before {
 		if named(after, s.Name) == nil {
-			if c, any := sessionChanges(s, nil, old[s.Name], nil); any {
+			if c, concerned := sessionChanges(s, nil, old[s.Name], nil); concerned {
 				changes.Sessions = append(changes.Sessions, c)
 			}
 		}
@@ -44,8 +44,8 @@ func changesOf(from *config.Config, p *config.Plan, old, next map[string]source.
 }
 
 // sessionChanges compares one source's sessions; from is nil for a source that
-// comes, to for one that goes. any is false where nothing is to be said.
-func sessionChanges(from, to *session.Config, old, next source.Roster) (c control.Sessions, any bool) {
+// comes, to for one that goes. concerned is false where nothing is to be said.
+func sessionChanges(from, to *session.Config, old, next source.Roster) (c control.Sessions, concerned bool) {
 	s := to
 	if s == nil {
 		s = from

@@ -53,14 +53,15 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the edits of the rosters: %w", err)
 	}
-	if c, err := parse(text); err == nil {
+	c, err := parse(text)
+	if err == nil {
 		s.content = c
 		return s, nil
-	} else if moveErr := os.Rename(s.path, s.path+".damaged"); moveErr != nil {
-		return nil, fmt.Errorf("read the edits of the rosters: %w", errors.Join(err, moveErr))
-	} else {
-		return s, fmt.Errorf("%w: it is now %s, and the rosters are those of the configuration: %w", ErrDamaged, s.path+".damaged", err)
 	}
+	if moveErr := os.Rename(s.path, s.path+".damaged"); moveErr != nil {
+		return nil, fmt.Errorf("read the edits of the rosters: %w", errors.Join(err, moveErr))
+	}
+	return s, fmt.Errorf("%w: it is now %s, and the rosters are those of the configuration: %w", ErrDamaged, s.path+".damaged", err)
 }
 
 func parse(text []byte) (c content, err error) {
