@@ -35,6 +35,17 @@ type Config struct {
 	// ShutdownTimeout is how long stopping may take. For three quarters of it the
 	// sinks empty the spool.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
+	// DrainPace is how fast sessions are closed when the daemon is told to stop; 0
+	// closes all at once.
+	DrainPace source.Pace `koanf:"drain_pace"`
+	// Replicas say which part of the rosters this connector holds.
+	Replicas source.Replicas `koanf:"replicas"`
+	// Watch has the daemon follow changes of the file and of agents_file.
+	Watch bool `koanf:"watch"`
+
+	// File is what it was read from, empty without one; Digest is the SHA-256 of
+	// that, in hex.
+	File, Digest string
 }
 
 // Component is the Config of one kind of source or sink.
@@ -97,5 +108,7 @@ func Default() Config {
 		Feed:            feed.DefaultConfig(),
 		Log:             telemetry.DefaultConfig(),
 		ShutdownTimeout: 20 * time.Second,
+		Replicas:        source.DefaultReplicas(),
+		Watch:           true,
 	}
 }

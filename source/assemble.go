@@ -37,14 +37,14 @@ type Labels struct {
 // where neither number nor call can be had of it; the error, a [pop.Error], then
 // says why. raw may be used again as soon as Pop returns.
 func (a *Assembler) Pop(o *Origin, at time.Time, raw []byte) (schema.Event, Labels, error) {
-	a.use(o.Decoding)
+	a.use(o.Decoding.Now())
 	return a.assemble(o, at, raw, a.decoder.Decode(raw, &a.pop))
 }
 
 // Callback makes a CallPop of a callback's query (manual, chapter 3), or a
 // DeadLetter, as Pop does.
 func (a *Assembler) Callback(o *Origin, at time.Time, query []byte) (schema.Event, Labels, error) {
-	a.use(o.Decoding)
+	a.use(o.Decoding.Now())
 	return a.assemble(o, at, query, a.decoder.DecodeCallback(query, &a.pop))
 }
 
@@ -73,7 +73,7 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	}
 	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, eventID)
 	keyEnd := len(a.scratch)
-	a.scratch = o.Decoding.Numbers.AppendE164(a.scratch, p.Number)
+	a.scratch = o.Decoding.Now().Numbers.AppendE164(a.scratch, p.Number)
 	made := string(a.scratch)
 	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:keyEnd]
 	e.Customer.E164 = made[keyEnd:]
@@ -146,7 +146,7 @@ func (a *Assembler) addExtra(e *schema.CallPop, p *pop.Pop) {
 // DeadLetter makes an event of bytes that cannot become a CallPop. The detail is
 // for people and must not hold a customer's number.
 func (a *Assembler) DeadLetter(o *Origin, at time.Time, raw []byte, reason, detail string) schema.Event {
-	text, _ := pop.Text(raw, o.Decoding.Charset)
+	text, _ := pop.Text(raw, o.Decoding.Now().Charset)
 	letter := schema.DeadLetter{
 		ID: schema.NewID(at), Version: schema.Version, Server: o.Server, Agent: o.Agent,
 		Reason: reason, Detail: detail, Raw: text, RawBase64: base64.StdEncoding.EncodeToString(raw),

@@ -125,6 +125,7 @@ func (in *Intake) Pop(o *Origin, at time.Time, raw []byte) {
 	if !ok {
 		hash = hashString(o.Agent)
 	}
+	o.popped(at)
 	in.push(hash^hashString(o.Server), item{kind: popItem, origin: o, at: at, raw: bytes.Clone(raw)})
 }
 
@@ -399,6 +400,14 @@ func hashString(s string) uint64 {
 		hash = (hash ^ uint64(s[i])) * 1099511628211
 	}
 	return hash
+}
+
+// SetBuffer changes what may wait in memory. Where more waits already, the oldest
+// is dropped with the next event that comes.
+func (in *Intake) SetBuffer(limit bytesize.Size) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.limit = int64(limit)
 }
 
 // Queued is what waits in memory.

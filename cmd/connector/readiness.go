@@ -22,11 +22,12 @@ func (d *daemon) readiness() web.Readiness {
 	}
 	r := web.Readiness{
 		State: state, Version: thisBuild().Version, StartedAt: d.started,
+		Reload: d.lastReload.Load(), ConfigSHA256: d.running.Load().Digest, Roster: d.desk.readiness(),
 		Spool: d.spoolReadiness(), Servers: d.serverReadiness(),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
-	for _, s := range d.sinks {
+	for _, s := range d.openSinks() {
 		r.Sinks = append(r.Sinks, sinkReadiness(s, s.forwarder.Status(ctx)))
 	}
 	return r
@@ -58,8 +59,8 @@ func spoolLosses(losses []spool.Loss) (all []web.Loss) {
 // serverReadiness adds up the sources by the server they take pops from.
 func (d *daemon) serverReadiness() []web.Server {
 	var servers []web.Server
-	for _, s := range d.sources {
-		status := s.Status()
+	for _, s := range d.openSources() {
+		status := s.source.Status()
 		i := slices.IndexFunc(servers, func(known web.Server) bool { return known.Name == status.Server })
 		if i < 0 {
 			i = len(servers)

@@ -236,7 +236,7 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 	if e.js, err = jetstream.New(e.control); err != nil {
 		return fmt.Errorf("connect to embedded server: %w", err)
 	}
-	if e.cursors, err = createStreams(ctx, e.js, s.config); err != nil {
+	if e.cursors, err = createStreams(ctx, e.js, s.limited()); err != nil {
 		return err
 	}
 	for i, st := range streams {

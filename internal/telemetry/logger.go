@@ -162,3 +162,9 @@ func printed(value slog.Value) (text string) {
 		return fmt.Sprintf("%+v", v)
 	}
 }
+
+// SetLevel puts the level of c in force; an unknown one is info.
+func SetLevel(v *slog.LevelVar, c Config) {
+	level, _ := c.level()
+	v.Set(level)
+}

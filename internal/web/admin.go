@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -42,7 +43,12 @@ func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	guard := NewGuard(c, mux, log)
-	return listen(ctx, "http.admin", c.Admin, c.AdminTLS, private(guard), log, adminLimits())
+	l, err := listen(ctx, "http.admin", c.Admin, c.AdminTLS, private(guard), log, adminLimits())
+	if err != nil {
+		return nil, err
+	}
+	l.guard = guard
+	return l, nil
 }
 
 // Guard lets through what an operator may do: with a token configured, requests
@@ -51,7 +57,7 @@ func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.
 // own. Requests that another site's page makes a browser send are refused either
 // way.
 type Guard struct {
-	token   secret.Value
+	token   atomic.Pointer[secret.Value]
 	next    http.Handler
 	refused rate.Sometimes
 	log     *slog.Logger
@@ -59,20 +65,26 @@ type Guard struct {
 
 // NewGuard makes a Guard before next.
 func NewGuard(c Config, next http.Handler, log *slog.Logger) *Guard {
-	return &Guard{
-		token: c.AdminToken, log: log, refused: rate.Sometimes{Interval: time.Minute},
+	g := &Guard{
+		log: log, refused: rate.Sometimes{Interval: time.Minute},
 		next: http.NewCrossOriginProtection().Handler(next),
 	}
+	g.SetToken(c.AdminToken)
+	return g
 }
+
+// SetToken changes the token; none lets everyone on this machine read.
+func (g *Guard) SetToken(token secret.Value) { g.token.Store(&token) }
 
 // ServeHTTP answers 401 or 403, or hands the request on.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token := *g.token.Load()
 	switch {
-	case g.token.IsZero() && !isThisMachine(r.Host):
+	case token.IsZero() && !isThisMachine(r.Host):
 		http.Error(w, "expected a request to localhost or a loopback address: http.admin_token is not set", http.StatusForbidden)
-	case g.token.IsZero() && r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case token.IsZero() && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		http.Error(w, "nothing can be changed here: http.admin_token is not set", http.StatusForbidden)
-	case !g.token.IsZero() && !bears(r, g.token):
+	case !token.IsZero() && !bears(r, token):
 		g.refused.Do(func() {
 			g.log.Warn("http.admin: requests without the token are refused", "peer", r.RemoteAddr)
 		})
