@@ -39,6 +39,7 @@ func arrows() []arrow {
 		{from: "internal/bytesize"},
 		{from: "internal/certfile"},
 		{from: "internal/secret"},
+		{from: "internal/tracing", to: []string{"schema"}},
 
 		{from: "source/frame"},
 		{from: "source/pop"},
