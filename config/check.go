@@ -53,6 +53,7 @@ func (c *Config) check(m *mistakes) {
 	part("embedded", &c.Embedded)
 	part("http", &c.HTTP)
 	part("log", &c.Log)
+	part("telemetry", &c.Telemetry)
 	timeout := (*path)(nil).at("shutdown_timeout")
 	if (c.ShutdownTimeout < minShutdown || c.ShutdownTimeout > maxShutdown) && !m.within(timeout) {
 		m.wrong(timeout, shortDuration(c.ShutdownTimeout), shortDuration(minShutdown)+" to "+shortDuration(maxShutdown))

@@ -29,6 +29,8 @@ type Config struct {
 	HTTP web.Config `koanf:"http"`
 	// Log is what the daemon writes to standard error.
 	Log telemetry.Config `koanf:"log"`
+	// Telemetry is what the daemon sends to an OpenTelemetry collector.
+	Telemetry telemetry.Export `koanf:"telemetry"`
 	// ShutdownTimeout is how long stopping may take. For three quarters of it the
 	// sinks empty the spool.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
@@ -92,6 +94,7 @@ func Default() Config {
 		Spool:           spool.DefaultConfig(),
 		HTTP:            web.DefaultConfig(),
 		Log:             telemetry.DefaultConfig(),
+		Telemetry:       telemetry.DefaultExport(),
 		ShutdownTimeout: 20 * time.Second,
 	}
 }

@@ -42,6 +42,7 @@ type line struct {
 	attributes metric.MeasurementOption
 	duplicates DuplicateCounter // nil where the sink does not count them
 	condition  *condition
+	publishing *publishing
 
 	// What follows belongs to the line's goroutine.
 	window window
@@ -121,6 +122,7 @@ func (l *line) run(ctx context.Context) error {
 	feeding.Go(func() { l.feed.run(ctx, begin) })
 	l.loop(ctx)
 	feeding.Wait()
+	l.window.abandon()
 
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cursorTimeout)
 	defer cancel()
@@ -197,6 +199,7 @@ func (l *line) take(ctx context.Context, f fetched) {
 
 // publish makes one call for l.call and settles it.
 func (l *line) publish(ctx context.Context) {
+	l.publishing.begin(&l.window, &l.call)
 	begun := time.Now()
 	err := l.sink.Publish(ctx, l.call.records)
 	now := time.Now()

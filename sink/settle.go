@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/spool"
+	"github.com/callpop/connector/internal/tracing"
 	"github.com/callpop/connector/schema"
 )
 
@@ -67,19 +68,20 @@ func (l *line) settle(ctx context.Context, c *call, err error, now time.Time) {
 		case stored:
 			answered = true
 			delivered++
-			w.entries[place].settled = true
+			w.entries[place].settle(nil, now)
 			w.succeed(r.Key)
 		case refused:
 			answered = true
 			broken[r.Key] = true
-			if err := l.refuse(ctx, r, cause); err != nil {
+			if err := l.refuse(tracing.Context(ctx, &r.Event), r, cause); err != nil {
 				fail(r.Key, err)
 				break
 			}
-			w.entries[place].settled = true
+			w.entries[place].settle(cause, now)
 			w.succeed(r.Key)
 		case failed:
 			broken[r.Key] = true
+			w.entries[place].fail(cause, now)
 			fail(r.Key, cause)
 		case held:
 		}

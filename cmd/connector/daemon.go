@@ -24,6 +24,7 @@ import (
 type daemon struct {
 	config    *config.Config
 	log       *slog.Logger
+	level     *slog.LevelVar
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
 	sinks     []*delivery
@@ -65,14 +66,15 @@ func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error)
 // make makes the parts in the order in which they need each other.
 func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	c := d.config
-	d.log, _ = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
+	d.log, d.level = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
 	b := thisBuild()
 	if d.telemetry, err = telemetry.Setup(ctx, telemetry.Options{
-		Version: b.Version, Commit: b.Commit, Logger: d.log,
+		Version: b.Version, Commit: b.Commit, Logger: d.log, Export: c.Telemetry,
 		Getenv: func(name string) string { value, _ := w.env(name); return value },
 	}); err != nil {
 		return err
 	}
+	d.log = d.telemetry.Logger(d.log, d.level, c.Log.Numbers)
 	if d.spool, err = spool.Open(ctx, spool.Options{
 		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
 	}); err != nil {
