@@ -25,7 +25,16 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// childVariable makes a run of the test's binary the connector itself, so that a
+// test can kill it.
+const childVariable = "CALLPOP_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(mainWithSignals())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = time.Minute
 

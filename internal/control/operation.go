@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
@@ -24,6 +25,10 @@ type Host struct {
 	// configuration of the source that it came through. nil where no configuration
 	// is known.
 	Decode func(letter *schema.DeadLetter) (schema.Event, error)
+	// LogLevel is the level of the running connector's log, and Log that log; nil
+	// where no connector runs.
+	LogLevel *slog.LevelVar
+	Log      *slog.Logger
 }
 
 // Target is a sink to send to.

@@ -139,6 +139,7 @@ func (s *Server) handler() http.Handler {
 	handle(s, mux, Purge)
 	handle(s, mux, Replay)
 	handle(s, mux, Retry)
+	handle(s, mux, LogLevel)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		stopped := s.stopped

@@ -100,9 +100,10 @@ func (c TLS) load() (*tls.Config, error) {
 	return made, nil
 }
 
-// options puts together the options of an exporter of type O.
-func options[O any](c collector, url func(string) O, headers func(map[string]string) O, gzip, plain O,
-	timeout func(time.Duration) O, security func(*tls.Config) O,
+// options puts together the options of an exporter of type O; plain is the one for
+// no compression, where there is one: gRPC has none by itself.
+func options[O any](c collector, url func(string) O, headers func(map[string]string) O,
+	timeout func(time.Duration) O, security func(*tls.Config) O, gzip O, plain ...O,
 ) (all []O) {
 	if c.endpoint != "" {
 		all = append(all, url(c.endpoint))
@@ -114,7 +115,7 @@ func options[O any](c collector, url func(string) O, headers func(map[string]str
 	case compressionGzip:
 		all = append(all, gzip)
 	case compressionNone:
-		all = append(all, plain)
+		all = append(all, plain...)
 	}
 	if c.timeout > 0 {
 		all = append(all, timeout(c.timeout))
@@ -125,44 +126,35 @@ func options[O any](c collector, url func(string) O, headers func(map[string]str
 	return all
 }
 
-// grpcPlain is what the gRPC exporters call no compression.
-const grpcPlain = ""
-
 func (c collector) traces(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if c.protocol == ProtocolGRPC {
-		return otlptracegrpc.New(ctx, options(c, otlptracegrpc.WithEndpointURL, otlptracegrpc.WithHeaders,
-			otlptracegrpc.WithCompressor(compressionGzip), otlptracegrpc.WithCompressor(grpcPlain), otlptracegrpc.WithTimeout,
+		return otlptracegrpc.New(ctx, options(c, otlptracegrpc.WithEndpointURL, otlptracegrpc.WithHeaders, otlptracegrpc.WithTimeout,
 			func(t *tls.Config) otlptracegrpc.Option {
 				return otlptracegrpc.WithTLSCredentials(credentials.NewTLS(t))
-			})...)
+			}, otlptracegrpc.WithCompressor(compressionGzip))...)
 	}
-	return otlptracehttp.New(ctx, options(c, otlptracehttp.WithEndpointURL, otlptracehttp.WithHeaders,
-		otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithCompression(otlptracehttp.NoCompression),
-		otlptracehttp.WithTimeout, otlptracehttp.WithTLSClientConfig)...)
+	return otlptracehttp.New(ctx, options(c, otlptracehttp.WithEndpointURL, otlptracehttp.WithHeaders, otlptracehttp.WithTimeout,
+		otlptracehttp.WithTLSClientConfig, otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithCompression(otlptracehttp.NoCompression))...)
 }
 
 func (c collector) metrics(ctx context.Context) (sdkmetric.Exporter, error) {
 	if c.protocol == ProtocolGRPC {
-		return otlpmetricgrpc.New(ctx, options(c, otlpmetricgrpc.WithEndpointURL, otlpmetricgrpc.WithHeaders,
-			otlpmetricgrpc.WithCompressor(compressionGzip), otlpmetricgrpc.WithCompressor(grpcPlain), otlpmetricgrpc.WithTimeout,
+		return otlpmetricgrpc.New(ctx, options(c, otlpmetricgrpc.WithEndpointURL, otlpmetricgrpc.WithHeaders, otlpmetricgrpc.WithTimeout,
 			func(t *tls.Config) otlpmetricgrpc.Option {
 				return otlpmetricgrpc.WithTLSCredentials(credentials.NewTLS(t))
-			})...)
+			}, otlpmetricgrpc.WithCompressor(compressionGzip))...)
 	}
-	return otlpmetrichttp.New(ctx, options(c, otlpmetrichttp.WithEndpointURL, otlpmetrichttp.WithHeaders,
-		otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithCompression(otlpmetrichttp.NoCompression),
-		otlpmetrichttp.WithTimeout, otlpmetrichttp.WithTLSClientConfig)...)
+	return otlpmetrichttp.New(ctx, options(c, otlpmetrichttp.WithEndpointURL, otlpmetrichttp.WithHeaders, otlpmetrichttp.WithTimeout,
+		otlpmetrichttp.WithTLSClientConfig, otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithCompression(otlpmetrichttp.NoCompression))...)
 }
 
 func (c collector) logs(ctx context.Context) (sdklog.Exporter, error) {
 	if c.protocol == ProtocolGRPC {
-		return otlploggrpc.New(ctx, options(c, otlploggrpc.WithEndpointURL, otlploggrpc.WithHeaders,
-			otlploggrpc.WithCompressor(compressionGzip), otlploggrpc.WithCompressor(grpcPlain), otlploggrpc.WithTimeout,
+		return otlploggrpc.New(ctx, options(c, otlploggrpc.WithEndpointURL, otlploggrpc.WithHeaders, otlploggrpc.WithTimeout,
 			func(t *tls.Config) otlploggrpc.Option {
 				return otlploggrpc.WithTLSCredentials(credentials.NewTLS(t))
-			})...)
+			}, otlploggrpc.WithCompressor(compressionGzip))...)
 	}
-	return otlploghttp.New(ctx, options(c, otlploghttp.WithEndpointURL, otlploghttp.WithHeaders,
-		otlploghttp.WithCompression(otlploghttp.GzipCompression), otlploghttp.WithCompression(otlploghttp.NoCompression),
-		otlploghttp.WithTimeout, otlploghttp.WithTLSClientConfig)...)
+	return otlploghttp.New(ctx, options(c, otlploghttp.WithEndpointURL, otlploghttp.WithHeaders, otlploghttp.WithTimeout,
+		otlploghttp.WithTLSClientConfig, otlploghttp.WithCompression(otlploghttp.GzipCompression), otlploghttp.WithCompression(otlploghttp.NoCompression))...)
 }

@@ -85,6 +85,7 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	if err != nil || disabled {
 		return t, err
 	}
+	handleErrors(o.Logger) // before anything can go wrong
 	res, err := newResource(ctx, o)
 	if err != nil {
 		return nil, err
@@ -106,9 +107,6 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	}
 	t.meters = meters
 	t.ends = append(t.ends, meters.Shutdown)
-	if len(t.outlets) > 0 {
-		handleErrors(o.Logger)
-	}
 	return t, t.count()
 }
 
