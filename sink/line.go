@@ -61,6 +61,8 @@ type line struct {
 	trouble   trouble
 	lost      uint64 // in the present episode of losses
 	known     uint64 // duplicates counted so far
+	// warned is when a refusal was last a warning.
+	warned time.Time
 }
 
 // prepare finds where the line begins and stores it, so that whatever enters the

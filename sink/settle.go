@@ -134,6 +134,18 @@ func judge(cause error, broken bool) verdict {
 	}
 }
 
+// refusalInterval is how often a refusal is a warning: a stream that refuses every
+// event would have each one warn.
+const refusalInterval = time.Minute
+
+func (l *line) refusalLevel(now time.Time) slog.Level {
+	if now.Sub(l.warned) < refusalInterval {
+		return slog.LevelDebug
+	}
+	l.warned = now
+	return slog.LevelWarn
+}
+
 // refuse makes a dead letter of a record that the sink refused for good. A dead
 // letter that is refused itself stays where it is, in the spool: there is no dead
 // letter of a dead letter.
@@ -158,7 +170,7 @@ func (l *line) refuse(ctx context.Context, r *Record, cause error) error {
 		} else if err != nil {
 			return fmt.Errorf("store a dead letter: %w", err)
 		}
-		l.log.WarnContext(ctx, "the sink refused an event: it went to the dead letters",
+		l.log.Log(ctx, l.refusalLevel(time.Now()), "the sink refused an event: it went to the dead letters",
 			slog.String("id", r.ID), slog.String("dead_letter", event.ID), slog.String("error", errorText(cause)))
 		l.condition.update(func(s *Status) { s.DeadLettered++ })
 	}
