@@ -1,25 +1,27 @@
-// Command trace is a consumer that goes on with the traces of the connector: it
-// subscribes to pops on NATS, and for each one makes a span in the trace that began
-// when the connector read the pop from the socket.
+// Command trace is a consumer that goes on with the traces of the connector: for
+// each pop it makes a span in the trace that began when the connector read the pop
+// from the socket.
 //
-//	OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 go run ./examples/trace nats://127.0.0.1:4222
+//	OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 go run ./examples/trace --nats nats://127.0.0.1:4222
 package main
 
 import (
 	"context"
-	"errors"
+	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
+	"github.com/callpop/connector/examples/internal/subscribe"
 	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/schema/consume"
 )
 
 func main() {
@@ -29,39 +31,39 @@ func main() {
 	}
 }
 
+// shutdownTimeout is what the spans that are left get to be sent.
+const shutdownTimeout = 5 * time.Second
+
 func run() error {
-	if len(os.Args) != 2 {
-		return errors.New("usage: trace <NATS URL>")
+	from := subscribe.Options{
+		Name: "callpop-trace", Types: []schema.Type{schema.TypeCallPop}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
+	from.Flags(flag.CommandLine)
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	exporter, err := otlptracehttp.New(ctx) // where to, say OTEL_EXPORTER_OTLP_*
 	if err != nil {
-		return err
+		return fmt.Errorf("make the exporter: %w", err)
 	}
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("callpop-example"))),
 	)
-	nc, err := nats.Connect(os.Args[1])
-	if err != nil {
-		return err
-	}
-	consumer := newConsumer(provider, func(_ context.Context, e schema.Event) error {
-		fmt.Println(e.Time.Local().Format(time.TimeOnly), e.Server, e.Agent, e.Key)
-		return nil
-	})
-	if _, err := nc.Subscribe("callpop.v1.>", func(m *nats.Msg) {
-		if err := consumer.handle(ctx, m); err != nil {
-			fmt.Fprintln(os.Stderr, "trace:", err)
+	defer func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := provider.Shutdown(last); err != nil {
+			fmt.Fprintln(os.Stderr, "trace: spans were not sent:", err)
 		}
-	}); err != nil {
-		return err
+	}()
+	system := "nats"
+	if from.Kafka != "" {
+		system = "kafka"
 	}
-	fmt.Fprintln(os.Stderr, "waiting for pops")
-	<-ctx.Done()
-	nc.Close()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	return provider.Shutdown(last)
+	return from.Run(ctx, traced(provider, system, func(_ context.Context, d *consume.Delivery) error {
+		e := d.Event
+		_, err := fmt.Println(e.Time.Local().Format(time.TimeOnly), e.Server, e.Agent, e.Key)
+		return err
+	}))
 }
