@@ -101,8 +101,7 @@ func (p *publishing) begin(w *window, c *call) {
 				name = r.SubjectUnder(name)
 			}
 			_, r.Span = p.tracer.Start(ctx, p.name, trace.WithSpanKind(trace.SpanKindClient),
-				p.common, trace.WithAttributes(semconv.MessagingDestinationName(name)),
-				trace.WithAttributes(tracing.Message(&r.Event)...),
+				p.common, trace.WithAttributes(append(tracing.Message(&r.Event), semconv.MessagingDestinationName(name))...),
 				trace.WithLinks(trace.LinkFromContext(ctx)))
 			e.record.Span = r.Span
 		}

@@ -265,7 +265,7 @@ func (in *Intake) work(ctx context.Context, s *shard) {
 		}
 		j := begin(ctx, in.tracer, &it)
 		event, labels := it.assemble(assembler)
-		j.decoded(&event, labels)
+		j.decoded(&it, &event, labels)
 		stored := in.store(j.ctx, event)
 		j.end(stored)
 		if !stored {

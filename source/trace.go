@@ -28,7 +28,8 @@ const (
 //   - spool, below receive: the storing, which is where the event is created as a
 //     message. Its context is what the event carries.
 type journey struct {
-	tracer *tracing.Tracer
+	tracer *tracing.Tracer // nil where there are no spans
+	root   tracing.Root
 	// header is the traceparent of a trace that is not sampled.
 	header                 string
 	ctx                    context.Context //nolint:containedctx // of one item, as long as its call of work
@@ -50,42 +51,46 @@ func begin(ctx context.Context, t *tracing.Tracer, it *item) journey {
 		j.header = root.Header()
 		return j
 	}
-	j.tracer = t
-	origin := trace.WithAttributes(
-		tracing.Server.String(it.origin.Server), tracing.Source.String(it.origin.Name), tracing.SourceType.String(it.origin.Type))
-	if it.kind == sessionItem {
-		j.ctx, j.spool = t.StartRoot(ctx, root, spoolSpan, trace.WithTimestamp(it.at), trace.WithSpanKind(trace.SpanKindProducer), origin)
-		return j
+	j.tracer, j.root = t, root
+	if it.kind != sessionItem {
+		j.ctx, j.receive = t.StartRoot(ctx, root, receiveSpan,
+			trace.WithTimestamp(it.at), trace.WithSpanKind(trace.SpanKindClient), it.origin.attributes())
+		_, j.decode = t.Start(j.ctx, decodeSpan)
 	}
-	j.ctx, j.receive = t.StartRoot(ctx, root, receiveSpan, trace.WithTimestamp(it.at), trace.WithSpanKind(trace.SpanKindClient), origin)
-	_, j.decode = t.Start(j.ctx, decodeSpan)
 	return j
+}
+
+// attributes say where an item came from.
+func (o *Origin) attributes() trace.SpanStartEventOption {
+	return trace.WithAttributes(tracing.Server.String(o.Server), tracing.Source.String(o.Name), tracing.SourceType.String(o.Type))
 }
 
 // decoded ends decode, starts spool, and gives the event the context that it
 // carries from here on.
-func (j *journey) decoded(e *schema.Event, labels Labels) {
+func (j *journey) decoded(it *item, e *schema.Event, labels Labels) {
 	if j.tracer == nil {
 		e.TraceParent = j.header
 		return
 	}
-	if j.decode != nil {
+	message := trace.WithAttributes(append(tracing.Message(e),
+		semconv.MessagingSystemKey.String("nats"), // the log is an embedded JetStream
+		semconv.MessagingOperationName(spoolSpan),
+		semconv.MessagingOperationTypeCreate,
+		semconv.MessagingDestinationName(e.Subject()),
+		semconv.MessagingDestinationTemplate(tracing.SubjectTemplate(string(e.Type), e.Type)),
+	)...)
+	kind := trace.WithSpanKind(trace.SpanKindProducer)
+	if it.kind == sessionItem {
+		j.ctx, j.spool = j.tracer.StartRoot(j.ctx, j.root, spoolSpan, trace.WithTimestamp(it.at), kind, message, it.origin.attributes())
+	} else {
 		j.decode.SetAttributes(labels.attributes()...)
 		if labels.Reason != "" {
 			// The error itself quotes what was received.
 			j.decode.SetStatus(codes.Error, labels.Reason)
 		}
 		j.decode.End()
-		j.ctx, j.spool = j.tracer.Start(j.ctx, spoolSpan, trace.WithSpanKind(trace.SpanKindProducer))
+		j.ctx, j.spool = j.tracer.Start(j.ctx, spoolSpan, kind, message)
 	}
-	j.spool.SetAttributes(
-		semconv.MessagingSystemKey.String("nats"), // the log is an embedded JetStream
-		semconv.MessagingOperationName(spoolSpan),
-		semconv.MessagingOperationTypeCreate,
-		semconv.MessagingDestinationName(e.Subject()),
-		semconv.MessagingDestinationTemplate(tracing.SubjectTemplate(string(e.Type), e.Type)),
-	)
-	j.spool.SetAttributes(tracing.Message(e)...)
 	tracing.Put(j.spool.SpanContext(), e)
 }
 

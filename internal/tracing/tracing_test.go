@@ -114,3 +114,17 @@ func TestATraceThatIsNotSampledCostsItsHeader(t *testing.T) {
 		t.Errorf("%v allocations, want the header's", allocations)
 	}
 }
+
+func BenchmarkATraceThatIsNotSampled(b *testing.B) {
+	tracer, _ := recorded(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0)))
+	b.ReportAllocs()
+	var e schema.Event
+	for b.Loop() {
+		if root := tracer.Root("receive"); !root.Sampled() {
+			e.TraceParent = root.Header()
+		}
+	}
+	if e.TraceParent == "" {
+		b.Error("no header")
+	}
+}
