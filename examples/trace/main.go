@@ -46,10 +46,12 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("make the exporter: %w", err)
 	}
-	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
-		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("callpop-example"))),
-	)
+	us, err := resource.New(ctx, // the later ones win: what OTEL_SERVICE_NAME says
+		resource.WithAttributes(semconv.ServiceName("callpop-trace")), resource.WithFromEnv())
+	if err != nil {
+		return fmt.Errorf("describe the process: %w", err)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(us))
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()

@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,23 +21,69 @@ const (
 
 // environment is the standard environment of OpenTelemetry (specification,
 // "Environment Variable Specification" and "OTLP Exporter Configuration"). What it
-// does not read, such as batch delays, attribute limits and the files of
-// certificates, the SDK and its exporters take from the process by themselves.
+// does not read, such as batch delays and attribute limits, the SDK takes from the
+// process by itself.
 type environment func(name string) string
 
 func (getenv environment) value(name string) string { return strings.TrimSpace(getenv(name)) }
 
-// set reports whether one of a signal's OTLP variables is set: its own, or that of
-// all signals.
-func (getenv environment) set(s signal, name string) bool {
-	return getenv.otlp(s, name) != ""
-}
+// OTLP's variables for all signals begin with otlpPrefix, those of one with prefix.
+const otlpPrefix = "OTEL_EXPORTER_OTLP_"
 
+func (s signal) prefix() string { return otlpPrefix + strings.ToUpper(string(s)) + "_" }
+
+// otlp is one of a signal's OTLP variables: its own, or else that of all signals.
 func (getenv environment) otlp(s signal, name string) string {
-	if own := getenv.value("OTEL_EXPORTER_OTLP_" + strings.ToUpper(string(s)) + "_" + name); own != "" {
+	if own := getenv.value(s.prefix() + name); own != "" {
 		return own
 	}
-	return getenv.value("OTEL_EXPORTER_OTLP_" + name)
+	return getenv.value(otlpPrefix + name)
+}
+
+// set reports whether one of a signal's OTLP variables is.
+func (getenv environment) set(s signal, name string) bool { return getenv.otlp(s, name) != "" }
+
+// readable checks what a signal's exporter reads by itself: it would go on without
+// what it cannot read, and write it to the log, keys and passwords too.
+func (getenv environment) readable(s signal, protocol string) error {
+	for _, prefix := range []string{otlpPrefix, s.prefix()} {
+		if err := getenv.readableOf(prefix, protocol); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (getenv environment) readableOf(prefix, protocol string) error {
+	if v := getenv.value(prefix + "ENDPOINT"); v != "" && !isEndpoint(v) && (protocol != ProtocolGRPC || !isTarget(v)) {
+		return fmt.Errorf("%sENDPOINT: %s: expected a URL such as http://collector:4318, without user and query", prefix, redactURL(v))
+	}
+	if _, err := parseHeaders(getenv.value(prefix + "HEADERS")); err != nil {
+		return fmt.Errorf("%sHEADERS: %w", prefix, err)
+	}
+	if v := getenv.value(prefix + "COMPRESSION"); v != "" && v != compressionGzip && v != compressionNone {
+		return fmt.Errorf("%sCOMPRESSION: %q: expected gzip or none", prefix, v)
+	}
+	if v := getenv.value(prefix + "INSECURE"); v != "" && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
+		return fmt.Errorf("%sINSECURE: %q: expected true or false", prefix, v)
+	}
+	if v := getenv.value(prefix + "TIMEOUT"); v != "" {
+		if ms, err := strconv.Atoi(v); err != nil || ms < 1 {
+			return fmt.Errorf("%sTIMEOUT: %q: expected a number of milliseconds", prefix, v)
+		}
+	}
+	files := TLS{
+		CAFile: getenv.value(prefix + "CERTIFICATE"), CertFile: getenv.value(prefix + "CLIENT_CERTIFICATE"), KeyFile: getenv.value(prefix + "CLIENT_KEY"),
+	}
+	_, err := files.load(prefix+"CERTIFICATE", prefix+"CLIENT_CERTIFICATE")
+	return err
+}
+
+// isTarget reports whether a text can be what gRPC dials, such as dns:///collector:4317
+// or collector:4317.
+func isTarget(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.User == nil && u.RawQuery == "" && !strings.Contains(text, "@")
 }
 
 // exporter says what becomes of a signal; configured where the environment does
@@ -52,7 +100,7 @@ func (getenv environment) exporter(s signal, configured string) (string, error) 
 		return configured, nil
 	case s == metrics && value == "prometheus": // they are at /metrics whatever else happens
 		return ExporterNone, nil
-	case !oneOf(value, known...):
+	case !slices.Contains(known, value):
 		return "", fmt.Errorf("%s: %q: expected %s", name, value, choice(known))
 	default:
 		return value, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,7 +115,7 @@ func (e Export) Validate() error {
 		}
 	}
 	exporter := func(key, value string, known ...string) {
-		expect(oneOf(value, known...), key, quoted(value), choice(known))
+		expect(slices.Contains(known, value), key, quoted(value), choice(known))
 	}
 	exporter("traces.exporter", e.Traces.Exporter, ExporterNone, ExporterOTLP, ExporterConsole)
 	expect(e.Traces.Sample >= 0 && e.Traces.Sample <= 1, "traces.sample", e.Traces.Sample, "a share from 0 to 1, such as 0.01")
@@ -126,8 +127,8 @@ func (e Export) Validate() error {
 	o := e.OTLP
 	expect(o.Endpoint == "" || isEndpoint(o.Endpoint), "otlp.endpoint", redactURL(o.Endpoint),
 		"a URL such as http://localhost:4318, without user and query")
-	expect(oneOf(o.Protocol, ProtocolHTTP, ProtocolGRPC), "otlp.protocol", quoted(o.Protocol), ProtocolHTTP+" or "+ProtocolGRPC)
-	expect(oneOf(o.Compression, compressionGzip, compressionNone), "otlp.compression", quoted(o.Compression), "gzip or none")
+	expect(slices.Contains([]string{ProtocolHTTP, ProtocolGRPC}, o.Protocol), "otlp.protocol", quoted(o.Protocol), ProtocolHTTP+" or "+ProtocolGRPC)
+	expect(slices.Contains([]string{compressionGzip, compressionNone}, o.Compression), "otlp.compression", quoted(o.Compression), "gzip or none")
 	expect(o.Timeout >= minTimeout && o.Timeout <= maxTimeout, "otlp.timeout", o.Timeout, fmt.Sprintf("%v to %v", minTimeout, maxTimeout))
 	if _, err := parseHeaders(o.Headers.Reveal()); err != nil {
 		errs = append(errs, fmt.Errorf("otlp.headers: %w", err))
@@ -137,15 +138,6 @@ func (e Export) Validate() error {
 }
 
 func quoted(value string) string { return fmt.Sprintf("%q", value) }
-
-func oneOf(value string, known ...string) bool {
-	for _, k := range known {
-		if value == k {
-			return true
-		}
-	}
-	return false
-}
 
 // choice writes none, otlp or console.
 func choice(known []string) string {

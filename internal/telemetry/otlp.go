@@ -39,6 +39,9 @@ func newCollector(c OTLP, getenv environment, s signal) (collector, error) {
 	if to.protocol, err = getenv.protocol(s, c.Protocol); err != nil {
 		return to, err
 	}
+	if err := getenv.readable(s, to.protocol); err != nil {
+		return to, err
+	}
 	if !getenv.set(s, "ENDPOINT") {
 		to.endpoint = endpoint(c.Endpoint, to.protocol, s)
 	}
@@ -54,7 +57,7 @@ func newCollector(c OTLP, getenv environment, s signal) (collector, error) {
 		to.timeout = c.Timeout
 	}
 	if !getenv.set(s, "CERTIFICATE") && !getenv.set(s, "CLIENT_CERTIFICATE") {
-		to.tls, err = c.TLS.load()
+		to.tls, err = c.TLS.load("telemetry.otlp.tls.ca_file", "telemetry.otlp.tls.cert_file")
 	}
 	return to, err
 }
@@ -74,8 +77,9 @@ func endpoint(configured, protocol string, s signal) string {
 	return strings.TrimSuffix(configured, "/") + "/v1/" + string(s)
 }
 
-// load reads the files; nil where none is named.
-func (c TLS) load() (*tls.Config, error) {
+// load reads the files; nil where none is named. Its errors begin with the name of
+// the authorities' file or of the pair's.
+func (c TLS) load(authorities, pair string) (*tls.Config, error) {
 	if c == (TLS{}) {
 		return nil, nil
 	}
@@ -83,19 +87,19 @@ func (c TLS) load() (*tls.Config, error) {
 	if c.CAFile != "" {
 		text, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("telemetry.otlp.tls.ca_file: %w", err)
+			return nil, fmt.Errorf("%s: %w", authorities, err)
 		}
 		made.RootCAs = x509.NewCertPool()
 		if !made.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("telemetry.otlp.tls.ca_file: %s holds no certificate in PEM", c.CAFile)
+			return nil, fmt.Errorf("%s: %s holds no certificate in PEM", authorities, c.CAFile)
 		}
 	}
 	if c.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		own, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("telemetry.otlp.tls.cert_file: %w", err)
+			return nil, fmt.Errorf("%s: %w", pair, err)
 		}
-		made.Certificates = []tls.Certificate{pair}
+		made.Certificates = []tls.Certificate{own}
 	}
 	return made, nil
 }

@@ -81,9 +81,10 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	t := &Telemetry{version: o.Version, handler: handler(registry, o.Logger), meters: noop.NewMeterProvider()}
 	t.life, t.cut = context.WithCancel(context.Background())
 	getenv := environment(o.Getenv)
-	disabled, err := getenv.disabled()
-	if err != nil || disabled {
-		return t, err
+	if disabled, err := getenv.disabled(); err != nil {
+		return nil, err
+	} else if disabled {
+		return t, nil
 	}
 	handleErrors(o.Logger) // before anything can go wrong
 	res, err := newResource(ctx, o)

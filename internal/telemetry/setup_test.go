@@ -1,8 +1,10 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +80,7 @@ func TestAWrongExportIsRefusedByNameAndValue(t *testing.T) {
 			t.Errorf("%s=%s: got %v, want %s", c.name, c.value, err, c.want)
 		}
 	}
+	wrongly(t, on)
 	getenv := variables("OTEL_TRACES_SAMPLER", "traceidratio", "OTEL_TRACES_SAMPLER_ARG", "NaN")
 	if _, err := Setup(t.Context(), Options{Export: on, Getenv: getenv}); err == nil || !strings.Contains(err.Error(), `OTEL_TRACES_SAMPLER_ARG: "NaN"`) {
 		t.Errorf("got %v", err)
@@ -111,6 +114,44 @@ func TestAWrongExportIsRefusedByNameAndValue(t *testing.T) {
 	e.OTLP.TLS.CAFile = "missing.pem"
 	if _, err := Setup(t.Context(), Options{Export: e}); err == nil || !strings.Contains(err.Error(), "telemetry.otlp.tls.ca_file") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// wrongly sets what OpenTelemetry's exporters read by themselves: they would write it
+// to the log and go on without it.
+func wrongly(t *testing.T, on Export) {
+	t.Helper()
+	for _, c := range []struct{ name, value, want string }{
+		{"ENDPOINT", "collector:4318", `ENDPOINT: "collector:4318": expected a URL such as http://collector:4318`},
+		{"ENDPOINT", "https://u:hunter2@collector:4318", "ENDPOINT: [redacted]: expected a URL"},
+		{"ENDPOINT", "https://collector:4318?key=hunter2", "ENDPOINT: [redacted]: expected a URL"},
+		{"HEADERS", "hunter2", "HEADERS: expected name=value pairs"},
+		{"HEADERS", "key=%zzhunter2", "HEADERS: expected name=value pairs"},
+		{"COMPRESSION", "zstd", `COMPRESSION: "zstd": expected gzip or none`},
+		{"INSECURE", "yes", `INSECURE: "yes": expected true or false`},
+		{"TIMEOUT", "5s", `TIMEOUT: "5s": expected a number of milliseconds`},
+		{"CERTIFICATE", "missing.pem", `CERTIFICATE: open missing.pem`},
+		{"CLIENT_CERTIFICATE", "missing.pem", `CLIENT_CERTIFICATE: open missing.pem`},
+	} {
+		for _, prefix := range []string{"OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_LOGS_"} {
+			t.Setenv(prefix+c.name, c.value)
+			var out bytes.Buffer
+			log, _ := NewLogger(&out, DefaultConfig(), false)
+			_, err := Setup(t.Context(), Options{Export: on, Getenv: os.Getenv, Logger: log})
+			if err == nil || !strings.Contains(err.Error(), prefix+c.want) || strings.Contains(err.Error()+out.String(), "hunter2") {
+				t.Errorf("%s%s=%s: got %v, want %s; wrote %s", prefix, c.name, c.value, err, c.want, out.String())
+			}
+			if err := os.Unsetenv(prefix + c.name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	grpc := environment(variables("OTEL_EXPORTER_OTLP_ENDPOINT", "dns:///collector:4317"))
+	if err := grpc.readable(traces, ProtocolGRPC); err != nil {
+		t.Error(err)
+	}
+	if err := grpc.readable(traces, ProtocolHTTP); err == nil {
+		t.Error("HTTP cannot go to a target of gRPC")
 	}
 }
 
