@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,9 +88,10 @@ func TestAPublishSpanContinuesTheTraceThatTheEventCarriesAndLinksToIt(t *testing
 
 func TestAnOutageOfHoursIsOneSpanWithOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var away = true
+		var away atomic.Bool
+		away.Store(true)
 		s := &sinktest.Memory{Before: func(context.Context, []sink.Record) error {
-			if away {
+			if away.Load() {
 				return errAway
 			}
 			return nil
@@ -101,7 +103,7 @@ func TestAnOutageOfHoursIsOneSpanWithOneEvent(t *testing.T) {
 		if got := len(recorder.Spans()); got != 0 {
 			t.Fatalf("%d spans have ended", got)
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(time.Minute)
 		r.stop(t)
 		if len(recorder.Spans()) != n || recorder.Open() != 0 {

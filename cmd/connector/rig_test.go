@@ -29,8 +29,10 @@ import (
 // test can kill it.
 const childVariable = "CALLPOP_TEST_CHILD"
 
+// TestMain is the connector where a test starts this program again, and a process of
+// bench where that command does.
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
+	if os.Getenv(childVariable) != "" || slices.Contains(os.Environ(), benchEnvironment) {
 		os.Exit(mainWithSignals())
 	}
 	goleak.VerifyTestMain(m)
