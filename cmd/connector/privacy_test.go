@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -11,67 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/callpop/connector/internal/collectortest"
+	"github.com/callpop/connector/internal/feed"
+	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/source/lqsim"
 )
-
-// customers are the numbers of the customers in this file's pops.
-var customers = []string{"013987654321", "02586307627", "15566778899", "008613655443322", "95588123", "+8613711223344"}
-
-// secrets are those of this file's configuration.
-var secrets = []string{"hunter2-nats", "hunter2-kafka", "hunter2-page-of-the-vendor", "hunter2-otlp", "hunter2-file"}
-
-// forms are the ways in which a number may have got somewhere: as it is, as E.164,
-// its last eight digits, escaped for a URL, as bytes in hex, in base64.
-func forms(number string) []string {
-	digits := strings.TrimLeft(number, "+0")
-	all := []string{number, digits}
-	if len(digits) > 8 {
-		all = append(all, digits[len(digits)-8:])
-	}
-	for _, form := range slices.Clone(all) {
-		all = append(all, url.QueryEscape(form), hex.EncodeToString([]byte(form)), strings.ToUpper(hex.EncodeToString([]byte(form))))
-	}
-	for skip := range 3 { // base64 depends on where in the bytes the number begins
-		encoded := base64.StdEncoding.EncodeToString([]byte("xxx"[:skip] + digits))
-		all = append(all, encoded[4:len(encoded)-4])
-	}
-	return all
-}
-
-// meaningless are digits that chance made, and that may be any eight.
-var meaningless = regexp.MustCompile(`"(?:startTimeUnixNano|endTimeUnixNano|timeUnixNano|observedTimeUnixNano|traceId|spanId|parentSpanId|trace_id|span_id|id|time)":"[^"]*"|` +
-	`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z?|\d\.\d+(?:e[+-]\d+)?`)
-
-// private fails where a text has a customer's number or a secret.
-func private(t *testing.T, where, text string) {
-	t.Helper()
-	text = meaningless.ReplaceAllString(text, "")
-	for _, secret := range secrets {
-		for _, form := range []string{secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte(secret))} {
-			at(t, where, text, form, secret)
-		}
-	}
-	for _, number := range customers {
-		for _, form := range forms(number) {
-			at(t, where, text, form, number)
-		}
-	}
-}
-
-func at(t *testing.T, where, text, form, of string) {
-	t.Helper()
-	if i := strings.Index(text, form); i >= 0 {
-		t.Errorf("%s has %s, as %q: …%s…", where, of, form, text[max(0, i-150):min(len(text), i+len(form)+80)])
-	}
-}
 
 func privateConfig(collector, nats, kafka, locked, secretFile string) string {
 	return fmt.Sprintf(`
@@ -85,10 +34,11 @@ sinks:
   - {name: locked, type: kafka, brokers: [%q], publish_timeout: 1s, sasl: {mechanism: plain, user: u, password: hunter2-kafka}}
 spool: {dir: "{DIR}", min_free: 0}
 embedded: {listen: "127.0.0.1:0", user: e, password_file: %q}
-http: {health: "127.0.0.1:0"}
+http: {health: "127.0.0.1:0", public: "127.0.0.1:0"}
+feed: {signing_key: %q}
 log: {level: debug}
 shutdown_timeout: 2s
-`, nats, kafka, locked, secretFile) + exportConfig(collector, "http/protobuf")
+`, nats, kafka, locked, secretFile, feedKey) + exportConfig(collector, "http/protobuf")
 }
 
 // smallStream makes the pops' stream such that it refuses a large one for good.
@@ -170,6 +120,7 @@ func livePrivately(t *testing.T, format string) {
 			}
 		}
 		callBack(t, page, number)
+		askFeed(t, d.public.URL(), number)
 	}
 	// Frames that break, with a number in them, and an outage of the broker.
 	if err := lq.Cut("802", []byte("H=t1v2,ch=2,ph="+customers[0]+",id=1,dm=0;"), 30); err != nil {
@@ -245,6 +196,35 @@ func callBack(t *testing.T, page, number string) {
 		if response.StatusCode != http.StatusFound {
 			private(t, "the answer to a callback", string(body))
 		}
+	}
+}
+
+// askFeed asks for an agent's pops as pages do: rightly, with a number where none
+// belongs, and with a wrong token.
+func askFeed(t *testing.T, url, number string) {
+	t.Helper()
+	token, err := feed.Sign(secret.New(feedKey), "hq", "801", time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, ask := range []struct{ path, token string }{
+		{"/v1/servers/hq/agents/801/pops/latest", token},
+		{"/v1/servers/hq/agents/" + number + "/pops/latest", token},
+		{"/v1/servers/hq/agents/801/pops?since=" + number, token},
+		{"/v1/servers/hq/agents/801/pops/latest", token + number},
+		{"/v1/servers/hq/agents/801/pops/latest", feedKey},
+	} {
+		request, err := http.NewRequestWithContext(patient(t), http.MethodGet, url+ask.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+ask.token)
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
 	}
 }
 

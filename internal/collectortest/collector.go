@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/callpop/connector/internal/freeport"
 )
 
 // patience bounds every wait for something that takes a second on a quiet machine.
@@ -29,7 +31,11 @@ type Collector struct {
 // Start runs a collector on ports of the loopback address until the test ends.
 func Start(t testing.TB) *Collector {
 	t.Helper()
-	c := &Collector{t: t, dir: t.TempDir(), grpc: freePort(t), http: freePort(t)}
+	ports, err := freeport.Find(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Collector{t: t, dir: t.TempDir(), grpc: ports[0], http: ports[1]}
 	c.Start()
 	t.Cleanup(c.Stop)
 	return c
@@ -158,17 +164,6 @@ func missing(t testing.TB, what string) {
 		t.Fatal(what)
 	}
 	t.Skip(what)
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Text is everything that was received of all signals, as the collector wrote it.
