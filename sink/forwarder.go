@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/callpop/connector/internal/tracing"
 	"github.com/callpop/connector/schema"
 )
 
@@ -29,6 +30,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Meter makes the metrics of this package; nil: none.
 	Meter metric.Meter
+	// Tracer makes the publish spans of the events whose traces are sampled; nil:
+	// none.
+	Tracer *tracing.Tracer
 }
 
 // Forwarder carries events from the spool to one sink. Each event type has a line
@@ -81,6 +85,7 @@ func New(o Options) (*Forwarder, error) {
 			attributes: lineAttributes(o.Name, t),
 			duplicates: duplicates,
 			condition:  newCondition(t, time.Now()),
+			publishing: newPublishing(o.Tracer, o.Name, t, o.Sink),
 		})
 	}
 	return f, nil

@@ -42,6 +42,7 @@ type line struct {
 	attributes metric.MeasurementOption
 	duplicates DuplicateCounter // nil where the sink does not count them
 	condition  *condition
+	publishing *publishing
 
 	// What follows belongs to the line's goroutine.
 	window window
@@ -60,6 +61,8 @@ type line struct {
 	trouble   trouble
 	lost      uint64 // in the present episode of losses
 	known     uint64 // duplicates counted so far
+	// warned is when a refusal was last a warning.
+	warned time.Time
 }
 
 // prepare finds where the line begins and stores it, so that whatever enters the
@@ -121,6 +124,7 @@ func (l *line) run(ctx context.Context) error {
 	feeding.Go(func() { l.feed.run(ctx, begin) })
 	l.loop(ctx)
 	feeding.Wait()
+	l.window.abandon()
 
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cursorTimeout)
 	defer cancel()
@@ -197,6 +201,7 @@ func (l *line) take(ctx context.Context, f fetched) {
 
 // publish makes one call for l.call and settles it.
 func (l *line) publish(ctx context.Context) {
+	l.publishing.begin(&l.window, &l.call)
 	begun := time.Now()
 	err := l.sink.Publish(ctx, l.call.records)
 	now := time.Now()

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/callpop/connector/internal/bytesize"
+	"github.com/callpop/connector/internal/tracing"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/pop"
 )
@@ -34,6 +35,8 @@ type IntakeOptions struct {
 	BufferBytes bytesize.Size
 	Logger      *slog.Logger
 	Meter       metric.Meter
+	// Tracer begins the events' traces; nil: there are none.
+	Tracer *tracing.Tracer
 }
 
 // Intake stands between the sources, which must never wait, and the log, which
@@ -45,6 +48,7 @@ type Intake struct {
 	limit   int64
 	log     *slog.Logger
 	metrics *intakeMetrics
+	tracer  *tracing.Tracer
 	shards  [shards]shard
 
 	mu sync.Mutex // guards the shards' queues and everything below
@@ -107,7 +111,7 @@ func NewIntake(o IntakeOptions) (*Intake, error) {
 		return nil, err
 	}
 	in := &Intake{
-		emit: o.Emit, limit: int64(o.BufferBytes), log: o.Logger, metrics: m,
+		emit: o.Emit, limit: int64(o.BufferBytes), log: o.Logger, metrics: m, tracer: o.Tracer,
 		dropped: map[*Origin]*overflow{},
 	}
 	if in.limit == 0 {
@@ -260,8 +264,12 @@ func (in *Intake) work(ctx context.Context, s *shard) {
 		if !ok {
 			return
 		}
+		j := begin(ctx, in.tracer, &it)
 		event, labels := it.assemble(assembler)
-		if !in.store(ctx, event) {
+		j.decoded(&it, &event, labels)
+		stored := in.store(j.ctx, event)
+		j.end(stored)
+		if !stored {
 			in.putBack(s, it)
 			return
 		}
@@ -331,13 +339,13 @@ func (in *Intake) store(ctx context.Context, event schema.Event) bool {
 	for {
 		err := in.emit(ctx, event)
 		if err == nil {
-			in.noteStuck(nil)
+			in.noteStuck(ctx, nil)
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		in.noteStuck(err)
+		in.noteStuck(ctx, err)
 		select {
 		case <-time.After(rand.N(pause)):
 		case <-ctx.Done():
@@ -349,15 +357,15 @@ func (in *Intake) store(ctx context.Context, event schema.Event) bool {
 
 // noteStuck logs each change between a log that takes events and one that does
 // not, once.
-func (in *Intake) noteStuck(err error) {
+func (in *Intake) noteStuck(ctx context.Context, err error) {
 	stuck := err != nil
 	if in.stuck.Load() == stuck || !in.stuck.CompareAndSwap(!stuck, stuck) {
 		return
 	}
 	if stuck {
-		in.log.Error("the log does not take events: they wait in memory", "error", err, "waiting", in.Queued())
+		in.log.ErrorContext(ctx, "the log does not take events: they wait in memory", "error", err, "waiting", in.Queued())
 	} else {
-		in.log.Info("the log takes events again", "waiting", in.Queued())
+		in.log.InfoContext(ctx, "the log takes events again", "waiting", in.Queued())
 	}
 }
 

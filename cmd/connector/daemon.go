@@ -24,14 +24,14 @@ import (
 // spool, and each sink's forwarder reads the spool.
 type daemon struct {
 	// config is the one that it started with.
-	config    *config.Config
-	observer  observer
-	log       *slog.Logger
+	config   *config.Config
+	observer observer
+	log      *slog.Logger
+	// level is the log's; it may change.
+	level     *slog.LevelVar
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
 	intake    *source.Intake
-	// level is the log's; it may change.
-	level *slog.LevelVar
 	// sharing is what sources have together.
 	sharing sharing
 
@@ -98,11 +98,12 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	d.log, d.level = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
 	b := thisBuild()
 	if d.telemetry, err = telemetry.Setup(ctx, telemetry.Options{
-		Version: b.Version, Commit: b.Commit, Logger: d.log,
+		Version: b.Version, Commit: b.Commit, Logger: d.log, Export: c.Telemetry,
 		Getenv: func(name string) string { value, _ := w.env(name); return value },
 	}); err != nil {
 		return err
 	}
+	d.log = d.telemetry.Logger(d.log, d.level, c.Log.Numbers)
 	if d.spool, err = spool.Open(ctx, spool.Options{
 		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
 	}); err != nil {

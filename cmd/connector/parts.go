@@ -71,7 +71,7 @@ func (d *daemon) openSink(ctx context.Context, c config.Sink, log *slog.Logger) 
 	}
 	s.forwarder, err = sink.New(sink.Options{
 		Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
-		Logger: log, Meter: d.telemetry.Meter("sink"),
+		Logger: log, Meter: d.telemetry.Meter("sink"), Tracer: d.telemetry.Tracer(),
 	})
 	return s, err
 }
@@ -113,7 +113,7 @@ func (d *daemon) makeSources() error {
 	var err error
 	d.intake, err = source.NewIntake(source.IntakeOptions{
 		Emit: d.observer.onEmit(d.spool.Emit), BufferBytes: d.config.Intake.BufferBytes,
-		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"),
+		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"), Tracer: d.telemetry.Tracer(),
 	})
 	if err != nil {
 		return err

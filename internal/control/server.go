@@ -142,6 +142,7 @@ func (s *Server) handler() http.Handler {
 	handle(s, mux, Reload)
 	handle(s, mux, Plan)
 	handle(s, mux, Drain)
+	handle(s, mux, LogLevel)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		stopped := s.stopped

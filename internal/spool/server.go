@@ -97,6 +97,7 @@ func (s *Spool) serverOptions(a accounts) (*server.Options, error) {
 		o.SyncInterval = time.Duration(DefaultConfig().Sync)
 		o.SyncAlways = s.syncEach
 	}
+	o.SyncInterval = max(o.SyncInterval, leastSync)
 	if s.embedded.Listen == "" {
 		o.DontListen = true
 		return o, nil
