@@ -76,6 +76,6 @@ func (l *line) lose(ctx context.Context, n uint64) {
 		l.log.ErrorContext(ctx, "events left the spool before the sink had them: its limits are too small for this backlog", slog.Uint64("lost", n))
 	}
 	l.lost += n
-	l.metrics.lost.Add(ctx, int64(n), l.attributes)
+	l.metrics.lost.Add(ctx, int64(n), l.labels.count...)
 	l.condition.update(func(s *Status) { s.Lost += n })
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -75,7 +74,7 @@ func NewDialRate(perSecond int) *rate.Limiter {
 type Fleet struct {
 	o      FleetOptions
 	agents sync.WaitGroup
-	up     atomic.Int64
+	tally  *tally
 	dials  metric.Int64Counter
 	ends   metric.Int64Counter
 
@@ -94,17 +93,23 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Meter == nil {
 		o.Meter = noop.Meter{}
 	}
-	f := &Fleet{o: o, waiting: map[*member]*time.Timer{}, wake: make(chan struct{}, 1)}
+	f := &Fleet{o: o, tally: newTally(), waiting: map[*member]*time.Timer{}, wake: make(chan struct{}, 1)}
 	var errs [2]error
 	f.dials, errs[0] = o.Meter.Int64Counter("callpop.session.dials",
 		metric.WithDescription("Attempts to open a session."), metric.WithUnit("{attempt}"))
 	f.ends, errs[1] = o.Meter.Int64Counter("callpop.session.ends",
 		metric.WithDescription("Attempts and sessions that ended, by reason."), metric.WithUnit("{session}"))
+	for _, o := range f.o.Origins[:min(1, len(f.o.Origins))] {
+		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
+	}
 	return f, errors.Join(errs[:]...)
 }
 
 // Up is the number of sessions over which the server has been heard.
-func (f *Fleet) Up() int { return int(f.up.Load()) }
+func (f *Fleet) Up() int { return f.tally.of(schema.Connected) }
+
+// States counts the sessions by state.
+func (f *Fleet) States() map[schema.SessionState]int { return f.tally.all() }
 
 // Wanted is the number of agents.
 func (f *Fleet) Wanted() int { return len(f.o.Origins) }
@@ -254,13 +259,13 @@ func (f *Fleet) hold(ctx context.Context, m *member, s Session) {
 // heard notes the first byte over a new session.
 func (f *Fleet) heard(m *member) {
 	m.upAt = time.Now()
-	if f.up.Add(1) == int64(len(f.o.Origins)) {
-		f.o.Logger.Info("all sessions are up", "server", m.origin.Server, "sessions", len(f.o.Origins))
-	}
-	f.report(m, SessionChange{
+	up := f.report(m, SessionChange{
 		State: schema.Connected, At: m.upAt,
 		Gap: &schema.Gap{From: m.downSince.UTC(), To: m.upAt.UTC()},
 	})
+	if up == len(f.o.Origins) {
+		f.o.Logger.Info("all sessions are up", "server", m.origin.Server, "sessions", len(f.o.Origins))
+	}
 }
 
 // ended notes why an attempt or a session ended.
@@ -271,7 +276,6 @@ func (f *Fleet) ended(ctx context.Context, m *member, err error) {
 	f.ends.Add(ctx, 1, f.labels(m.origin), metric.WithAttributes(attribute.String("reason", end.Reason)))
 	wasUp := !m.upAt.IsZero()
 	if wasUp {
-		f.up.Add(-1)
 		m.downSince = end.LastHeard
 		// A server that answers and hangs up at once gets no quicker attempts.
 		if now.Sub(m.upAt) > f.o.ReconnectInterval {
@@ -288,9 +292,12 @@ func (f *Fleet) ended(ctx context.Context, m *member, err error) {
 	}
 }
 
-func (f *Fleet) report(m *member, change SessionChange) {
+// report notes and reports a change, and returns how many sessions are in its state
+// now.
+func (f *Fleet) report(m *member, change SessionChange) int {
 	before := m.state
 	m.state = change.State
+	count := f.tally.move(before, change.State)
 	f.o.Report(m.origin, change)
 	// What an operator must see is trouble and its end; thousands of sessions that
 	// come up as they should are one line, see heard.
@@ -306,6 +313,7 @@ func (f *Fleet) report(m *member, change SessionChange) {
 		attributes = append(attributes, "cause", change.Cause)
 	}
 	f.o.Logger.Log(context.Background(), level, "session "+string(change.State), attributes...)
+	return count
 }
 
 func (f *Fleet) labels(o *Origin) metric.MeasurementOption {

@@ -56,7 +56,7 @@ func (d *daemon) makeSinks(ctx context.Context) error {
 		}
 		s.forwarder, err = sink.New(sink.Options{
 			Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
-			Logger: log, Meter: d.telemetry.Meter("sink"),
+			System: c.Type, Logger: log, Meter: d.telemetry.Meter("sink"),
 		})
 		if err != nil {
 			return err
@@ -117,8 +117,18 @@ func (d *daemon) makeSources() error {
 			return fmt.Errorf("source %s: %w", c.Name, err)
 		}
 		d.sources = append(d.sources, s)
+		d.intake.Introduce(s.Status())
 	}
-	return nil
+	return source.ObserveSessions(d.telemetry.Meter("source"), d.sourceStatuses)
+}
+
+// sourceStatuses are what both /readyz and /metrics show of the sources.
+func (d *daemon) sourceStatuses() []source.Status {
+	statuses := make([]source.Status, len(d.sources))
+	for i, s := range d.sources {
+		statuses[i] = s.Status()
+	}
+	return statuses
 }
 
 // sharing is what sources have together.

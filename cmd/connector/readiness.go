@@ -42,12 +42,14 @@ func (d *daemon) spoolReadiness() *web.Spool {
 // serverReadiness adds up the sources by the server they take pops from.
 func (d *daemon) serverReadiness() []web.Server {
 	var servers []web.Server
-	for _, s := range d.sources {
-		status := s.Status()
+	silent := d.intake.Silent()
+	for _, status := range d.sourceStatuses() {
 		i := slices.IndexFunc(servers, func(known web.Server) bool { return known.Name == status.Server })
 		if i < 0 {
 			i = len(servers)
-			servers = append(servers, web.Server{Name: status.Server, SessionsUp: new(int), SessionsWanted: new(int)})
+			servers = append(servers, web.Server{
+				Name: status.Server, SessionsUp: new(int), SessionsWanted: new(int), SessionsSilent: silent[status.Server],
+			})
 		}
 		servers[i].Sources = append(servers[i].Sources, status.Name)
 		*servers[i].SessionsUp += status.Up

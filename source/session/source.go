@@ -2,14 +2,11 @@ package session
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/time/rate"
@@ -89,6 +86,7 @@ func New(c Config, o Options) (*Source, error) {
 func (s *Source) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	watch.Go(func() { s.sessions.watch(ctx) })
+	watch.Go(func() { s.sessions.counters.run(ctx) })
 	s.fleet.Run(ctx)
 	watch.Wait()
 	return nil
@@ -98,7 +96,7 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) Status() source.Status {
 	return source.Status{
 		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
-		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(),
+		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(), States: s.fleet.States(),
 	}
 }
 
@@ -109,28 +107,3 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // userTimeout is how long sent data may stay unacknowledged.
 const userTimeout = 30 * time.Second
-
-// counters of what all sessions of one source see. They are read when somebody
-// asks, since counting must cost a reader nothing.
-type counters struct {
-	beats, empties atomic.Int64
-}
-
-func newCounters(meter metric.Meter, c *Config) (*counters, error) {
-	n := &counters{}
-	labels := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("server", c.Server), attribute.String("source", c.Name)))
-	observe := func(counter *atomic.Int64) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(counter.Load(), labels)
-			return nil
-		}
-	}
-	_, errBeats := meter.Int64ObservableCounter("callpop.session.heartbeats",
-		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"),
-		metric.WithInt64Callback(observe(&n.beats)))
-	_, errEmpties := meter.Int64ObservableCounter("callpop.session.empty_pops",
-		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"),
-		metric.WithInt64Callback(observe(&n.empties)))
-	return n, errors.Join(errBeats, errEmpties)
-}
