@@ -85,11 +85,9 @@ func newMetrics(meter metric.Meter, system string) (*metrics, error) {
 	m.delivery, err = meter.Float64Histogram(MetricDeliveryDuration, metric.WithUnit("s"),
 		metric.WithDescription("Time from reading an event off its socket until the broker has acknowledged it."))
 	errs = append(errs, err)
-	attempts, err := messagingconv.NewClientSentMessages(meter,
-		metric.WithDescription("Attempts to publish an event; those that failed have an error type."))
+	attempts, err := messagingconv.NewClientSentMessages(meter)
 	m.attempts, errs = attempts.Inst(), append(errs, err)
-	calls, err := messagingconv.NewClientOperationDuration(meter,
-		metric.WithDescription("Duration of a call to the broker, which publishes one event or more."))
+	calls, err := messagingconv.NewClientOperationDuration(meter)
 	m.calls, errs = calls.Inst(), append(errs, err)
 	m.age, err = meter.Float64ObservableGauge(MetricUndeliveredAge, metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest event that the broker has not acknowledged; 0 while there is none."))

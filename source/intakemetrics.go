@@ -77,10 +77,10 @@ func newIntakeMetrics(meter metric.Meter, in *Intake) (*intakeMetrics, error) {
 func observeIntake(meter metric.Meter, in *Intake) error {
 	var errs [5]error
 	buffered, err := meter.Int64ObservableUpDownCounter(MetricBuffered,
-		metric.WithDescription("Memory taken by events that the spool has not taken yet."), metric.WithUnit("By"))
+		metric.WithDescription("Memory that events waiting for the spool take."), metric.WithUnit("By"))
 	errs[0] = err
 	limit, err := meter.Int64ObservableUpDownCounter(MetricBufferLimit,
-		metric.WithDescription("Memory that they may take (source.buffer_bytes); beyond it the oldest are dropped."), metric.WithUnit("By"))
+		metric.WithDescription("Memory that events waiting for the spool may take (source.buffer_bytes); beyond it the oldest are dropped."), metric.WithUnit("By"))
 	errs[1] = err
 	silent, err := meter.Int64ObservableUpDownCounter(MetricSilent,
 		metric.WithDescription("Sessions that are connected and get no pops while their server's other sessions do."), metric.WithUnit("{session}"))

@@ -24,6 +24,8 @@ const (
 	MetricEvents = "callpop.spool.events"
 	MetricBytes  = "callpop.spool.bytes"
 	MetricLimit  = "callpop.spool.limit"
+	// MetricMaxAge is how long it holds an event, in seconds.
+	MetricMaxAge = "callpop.spool.max_age"
 	// MetricFree is the free space of the file system, MetricMinFree what must stay
 	// free.
 	MetricFree    = "callpop.spool.free"
@@ -91,6 +93,7 @@ func (m *metrics) observe(s *Spool, meter metric.Meter) error {
 	events := gauge(MetricEvents, "{event}", "Events that the spool holds, delivered ones included.")
 	bytes := gauge(MetricBytes, "By", "Bytes that the spool holds, delivered events included.")
 	limit := gauge(MetricLimit, "By", "Bytes that the spool may hold of each type (spool.max_bytes); beyond it the oldest go.")
+	maxAge := gauge(MetricMaxAge, "s", "Age at which an event leaves the spool (spool.max_age), delivered or not.")
 	free := gauge(MetricFree, "By", "Free space of the spool's file system.")
 	minFree := gauge(MetricMinFree, "By", "Free space below which the spool takes nothing (spool.min_free).")
 	state := gauge(MetricState, "1", "1 for the state that the spool is in: serving, low_space, restarting or failed.")
@@ -102,6 +105,7 @@ func (m *metrics) observe(s *Spool, meter metric.Meter) error {
 		status := s.Status()
 		o.ObserveInt64(free, int64(min(status.FreeBytes, 1<<62)))
 		o.ObserveInt64(minFree, int64(s.config.MinFree))
+		o.ObserveInt64(maxAge, int64(s.config.MaxAge/time.Second))
 		for _, phase := range phases {
 			o.ObserveInt64(state, oneIf(status.Phase == phase), metric.WithAttributes(attribute.String("state", string(phase))))
 		}
@@ -123,7 +127,7 @@ func (m *metrics) observe(s *Spool, meter metric.Meter) error {
 			o.ObserveInt64(bytes, int64(held.Bytes), m.types[i])
 		}
 		return nil
-	}, events, bytes, limit, free, minFree, state)
+	}, events, bytes, limit, maxAge, free, minFree, state)
 	return err
 }
 

@@ -51,6 +51,7 @@ func TestTheSpoolIsMeasured(t *testing.T) {
 		"callpop.spool.state{state=low_space}":                              0,
 		"callpop.spool.state{state=restarting}":                             0,
 		"callpop.spool.state{state=failed}":                                 0,
+		"callpop.spool.max_age{}":                                           o.Config.MaxAge.Seconds(),
 		"callpop.spool.min_free{}":                                          float64(o.Config.MinFree),
 		"callpop.spool.free{}":                                              float64(s.Status().FreeBytes),
 	} {

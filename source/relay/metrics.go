@@ -51,6 +51,10 @@ func newMetrics(meter metric.Meter, c *Config) (*metrics, error) {
 	for _, counter := range []metric.Int64Counter{m.dials, m.beats, m.empties, m.tapLost, m.tapPanics} {
 		m.add(counter, 0) // from the start, for rates
 	}
+	m.client(0)
+	for _, reason := range []string{refusedByAllow, refusedByMax, refusedByPerAddress} {
+		m.refused.Add(context.Background(), 0, m.source, metric.WithAttributes(attribute.String("reason", reason)))
+	}
 	return m, errors.Join(errs[:]...)
 }
 
