@@ -181,7 +181,7 @@ func words() map[string]bool {
 		"idle": true, "publishing": true, "retrying": true, "serving": true, "low_space": true, "restarting": true, "failed": true,
 		"connecting": true, "connected": true, "expired": true, "reconnecting": true,
 		"allow": true, "max_clients": true, "max_clients_per_address": true,
-		"closed_by_server": true, "reset": true, "timeout": true, "_OTHER": true, "refused": true,
+		"closed_by_server": true, "reset": true, "timeout": true, "_OTHER": true, "unreachable": true, "missing_stream": true, "no_leader": true, "refused": true,
 	}
 	for _, typ := range schema.Types {
 		known[string(typ)] = true
@@ -244,6 +244,49 @@ func TestThousandsOfAgentsAndHostilePopsMakeNoSeries(t *testing.T) {
 		t.Errorf("%d series", series)
 	}
 	t.Logf("%d agents, %d pops, %d series of the connector's own", agents, pops, series)
+}
+
+func TestTheLogLinesInTheRunbookAreThoseThatAreWritten(t *testing.T) {
+	root := filepath.Join("..", "..")
+	text, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, dir := range []string{"source", "sink", "internal", "cmd"} {
+		if err := filepath.WalkDir(filepath.Join(root, dir), func(file string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+				return err
+			}
+			source, err := os.ReadFile(file)
+			code.Write(source)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, section, _ := strings.Cut(string(text), "\n## The log\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	lines := 0
+	for row := range strings.Lines(section) {
+		if !strings.HasPrefix(row, "| `") {
+			continue
+		}
+		first := strings.Split(row, "|")[1]
+		for i, line := range strings.Split(first, "`") {
+			state, ofSession := strings.CutPrefix(line, "session ")
+			if i%2 == 0 || ofSession && slices.Contains([]string{"failed", "expired", "reconnecting"}, state) {
+				continue // not quoted, or put together of words
+			}
+			lines++
+			if !strings.Contains(code.String(), `"`+line) {
+				t.Errorf("nothing logs %q", line)
+			}
+		}
+	}
+	if lines < 10 {
+		t.Errorf("only %d lines are in the runbook", lines)
+	}
 }
 
 var updateDocs = flag.Bool("update-docs", false, "write the table of metrics in docs/operations.md anew")
