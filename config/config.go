@@ -25,7 +25,7 @@ type Config struct {
 	Spool spool.Config `koanf:"spool"`
 	// Embedded is the broker that the spool can be to others.
 	Embedded spool.Embedded `koanf:"embedded"`
-	// HTTP is where health and metrics are served.
+	// HTTP is where HTTP is served, and to whom.
 	HTTP web.Config `koanf:"http"`
 	// Log is what the daemon writes to standard error.
 	Log telemetry.Config `koanf:"log"`

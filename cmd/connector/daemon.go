@@ -29,7 +29,8 @@ type daemon struct {
 	sinks     []*delivery
 	intake    *source.Intake
 	sources   []source.Source
-	health    *web.Health
+	// health and admin are the HTTP listeners.
+	health, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
 	// there can be none.
 	control *control.Server
@@ -84,9 +85,12 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	if err = d.makeSources(); err != nil {
 		return err
 	}
-	if d.health, err = web.Listen(ctx, c.HTTP, web.Options{
+	if d.health, err = web.ListenHealth(ctx, c.HTTP, web.Options{
 		Readiness: d.readiness, Metrics: d.telemetry.Handler(), Logger: d.log,
 	}); err != nil {
+		return err
+	}
+	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin")); err != nil {
 		return err
 	}
 	d.listenControl(ctx)
@@ -106,15 +110,17 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	defer stopStoring(nil)
 	sinksCtx, stopSinks := context.WithCancel(ctx)
 	defer stopSinks()
-	failed := make(chan error, len(d.sources)+len(d.sinks)+1)
+	failed := make(chan error, len(d.sources)+len(d.sinks)+2)
 	fail := func(err error) {
 		if err != nil {
 			failed <- err
 		}
 	}
 
-	var sources, intake, sinks, health sync.WaitGroup
-	health.Go(func() { fail(d.health.Serve(context.WithoutCancel(ctx))) })
+	var sources, intake, sinks, listeners sync.WaitGroup
+	for _, l := range []*web.Listener{d.health, d.admin} {
+		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
+	}
 	for _, s := range d.sinks {
 		sinks.Go(func() { fail(s.forwarder.Run(sinksCtx)) })
 	}
@@ -164,7 +170,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(end), closeTime))
 	defer cancelLast()
 	d.release(last)
-	health.Wait()
+	listeners.Wait()
 	if cause := context.Cause(ctx); cause != nil && err == nil {
 		return fmt.Errorf("cut short: %w", cause)
 	}
@@ -205,8 +211,10 @@ func (d *daemon) release(ctx context.Context) {
 		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })
 	}
 	closing.Wait()
-	if d.health != nil {
-		report("http.health", d.health.Close())
+	for _, l := range []*web.Listener{d.health, d.admin} {
+		if l != nil {
+			report("an HTTP listener", l.Close())
+		}
 	}
 	if d.spool != nil {
 		report("the spool", d.spool.Close(ctx))

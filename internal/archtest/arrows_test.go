@@ -27,14 +27,19 @@ type arrow struct {
 
 // anywhere may be imported by every package but one that is standard library
 // only: they import nothing of ours.
-func anywhere() []string { return []string{"internal/bytesize", "internal/secret"} }
+func anywhere() []string {
+	return []string{"internal/bytesize", "internal/certfile", "internal/secret"}
+}
 
 // arrows are looked up from the top: the first that fits a package decides.
 func arrows() []arrow {
 	sides := []string{"schema", "source", "source/...", "sink", "sink/...", "internal/..."}
 	return []arrow{
 		{from: "schema", stdOnly: true},
+		{from: "schema/consume", to: []string{"schema"}},
+		{from: "schema/consume/...", to: []string{"schema", "schema/consume"}},
 		{from: "internal/bytesize"},
+		{from: "internal/certfile"},
 		{from: "internal/secret"},
 
 		{from: "source/frame"},
@@ -52,7 +57,7 @@ func arrows() []arrow {
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},
 		{from: "cmd/...", to: append([]string{"config", "config/...", "cmd/..."}, sides...)},
-		{from: "examples/...", to: []string{"schema"}},
+		{from: "examples/...", to: []string{"schema", "schema/...", "examples/..."}},
 	}
 }
 

@@ -3,6 +3,8 @@ package web
 import (
 	"strings"
 	"testing"
+
+	"github.com/callpop/connector/internal/secret"
 )
 
 func TestConfigurationIsCheckedByKeyAndValue(t *testing.T) {
@@ -14,6 +16,14 @@ func TestConfigurationIsCheckedByKeyAndValue(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
+	for _, good := range []Config{
+		{Admin: "127.0.0.1:8090"}, {Admin: "[::1]:0", Pprof: true}, {Admin: "localhost:1"},
+		{Admin: "0.0.0.0:8090", AdminToken: secret.New("sixteen-or-more-bytes"), AdminTLS: TLS{CertFile: "c", KeyFile: "k"}},
+	} {
+		if err := good.Validate(); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
+	}
 	for _, c := range []struct {
 		config Config
 		want   []string
@@ -23,7 +33,13 @@ func TestConfigurationIsCheckedByKeyAndValue(t *testing.T) {
 		{Config{Health: "127.0.0.1:http"}, []string{`health: "127.0.0.1:http": expected host:port`, `port "http" is not a number`}},
 		{Config{Health: "127.0.0.1:65536"}, []string{`health: "127.0.0.1:65536": expected host:port`}},
 		{Config{Public: ":8090"}, []string{`public: ":8090": expected nothing: this version does not serve the agent feed`}},
-		{Config{Admin: ":8091", Public: "x"}, []string{`public: "x"`, `admin: ":8091": expected nothing: this version does not serve the console`}},
+		{Config{Admin: ":8091", Public: "x"}, []string{`public: "x"`, `admin: ":8091": expected a loopback address such as 127.0.0.1:8090, or admin_token beside it`}},
+		{Config{Admin: "10.0.0.1:8091"}, []string{`admin: "10.0.0.1:8091": expected a loopback address`}},
+		{Config{Admin: "8091"}, []string{`admin: "8091": expected host:port`}},
+		{Config{Admin: "127.0.0.1:1", AdminToken: secret.New("short")}, []string{`admin_token: 5 bytes: expected 16 to 256`}},
+		{Config{Admin: "127.0.0.1:1", AdminToken: secret.New("sixteen characters")}, []string{`admin_token: expected printable ASCII without spaces`}},
+		{Config{Pprof: true}, []string{`pprof: true: expected false, or an address in http.admin`}},
+		{Config{AdminTLS: TLS{KeyFile: "k"}}, []string{`admin_tls: has one of cert_file and key_file: expected both, or neither`}},
 	} {
 		err := c.config.Validate()
 		for _, want := range c.want {

@@ -28,7 +28,7 @@ const patience = 30 * time.Second
 // start serves on a free port until the test ends, and returns the address.
 func start(t *testing.T, o Options, l limits) string {
 	t.Helper()
-	h, err := listen(t.Context(), Config{Health: "127.0.0.1:0"}, o, l)
+	h, err := listenHealth(t.Context(), o, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +42,10 @@ func start(t *testing.T, o Options, l limits) string {
 		}
 	})
 	return h.Addr().String()
+}
+
+func listenHealth(ctx context.Context, o Options, l limits) (*Listener, error) {
+	return listen(ctx, "http.health", "127.0.0.1:0", TLS{}, healthHandler(o), o.Logger, l)
 }
 
 // newClient keeps no connection that outlives the test.
@@ -72,7 +76,7 @@ func do(t *testing.T, client *http.Client, method, url string) (status int, head
 func serving() Readiness { return Readiness{State: Serving, Spool: &Spool{State: SpoolServing}} }
 
 func TestLivezAnswersWhateverTheReadiness(t *testing.T) {
-	address := start(t, Options{Readiness: func() Readiness { return Readiness{State: Stopping} }}, defaultLimits())
+	address := start(t, Options{Readiness: func() Readiness { return Readiness{State: Stopping} }}, healthLimits())
 	status, header, body := do(t, newClient(t), http.MethodGet, "http://"+address+"/livez")
 	if status != http.StatusOK || body != "ok\n" {
 		t.Errorf("got %d %q, want 200 ok", status, body)
@@ -102,7 +106,7 @@ func TestReadyzFailsOnlyOnWhatIsOurOwn(t *testing.T) {
 		{"stopping", Readiness{State: Stopping, Spool: &Spool{State: SpoolServing}}, 503, 503},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			address := start(t, Options{Readiness: func() Readiness { return c.readiness }}, defaultLimits())
+			address := start(t, Options{Readiness: func() Readiness { return c.readiness }}, healthLimits())
 			client := newClient(t)
 			for _, q := range []struct {
 				query string
@@ -130,7 +134,7 @@ func TestReadyzFailsOnlyOnWhatIsOurOwn(t *testing.T) {
 }
 
 func TestAWrongQueryIsRefused(t *testing.T) {
-	address := start(t, Options{Readiness: serving}, defaultLimits())
+	address := start(t, Options{Readiness: serving}, healthLimits())
 	status, _, body := do(t, newClient(t), http.MethodGet, "http://"+address+"/readyz?full=perhaps")
 	if status != http.StatusBadRequest || !strings.Contains(body, `full: "perhaps": expected true or false`) {
 		t.Errorf("got %d %s", status, body)
@@ -139,7 +143,7 @@ func TestAWrongQueryIsRefused(t *testing.T) {
 
 func TestOnlyGetAndHeadAreAnswered(t *testing.T) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
-	address := start(t, Options{Readiness: serving, Metrics: metrics}, defaultLimits())
+	address := start(t, Options{Readiness: serving, Metrics: metrics}, healthLimits())
 	client := newClient(t)
 	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
 		for method, want := range map[string]int{
@@ -166,7 +170,7 @@ func TestOnlyGetAndHeadAreAnswered(t *testing.T) {
 }
 
 func TestAQuestionAboutTheWholeServerIsNotAnswered(t *testing.T) {
-	conn := dial(t, start(t, Options{Readiness: serving}, defaultLimits()))
+	conn := dial(t, start(t, Options{Readiness: serving}, healthLimits()))
 	if _, err := io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +180,7 @@ func TestAQuestionAboutTheWholeServerIsNotAnswered(t *testing.T) {
 }
 
 func TestMetricsAreLeftOutWhereThereAreNone(t *testing.T) {
-	address := start(t, Options{Readiness: serving}, defaultLimits())
+	address := start(t, Options{Readiness: serving}, healthLimits())
 	if status, _, _ := do(t, newClient(t), http.MethodGet, "http://"+address+"/metrics"); status != http.StatusNotFound {
 		t.Errorf("got %d, want 404", status)
 	}
@@ -189,7 +193,7 @@ func TestAPortInUseIsOneClearError(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	address := taken.Addr().String()
-	_, err = Listen(t.Context(), Config{Health: address}, Options{Readiness: serving})
+	_, err = ListenHealth(t.Context(), Config{Health: address}, Options{Readiness: serving})
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("got %v, want an error that is EADDRINUSE", err)
 	}
@@ -199,7 +203,7 @@ func TestAPortInUseIsOneClearError(t *testing.T) {
 }
 
 func TestWithoutAnAddressNothingIsListenedOn(t *testing.T) {
-	h, err := Listen(t.Context(), Config{}, Options{Readiness: serving})
+	h, err := ListenHealth(t.Context(), Config{}, Options{Readiness: serving})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +221,7 @@ func TestWithoutAnAddressNothingIsListenedOn(t *testing.T) {
 	}
 }
 
-func closeTwice(t *testing.T, h *Health) {
+func closeTwice(t *testing.T, h *Listener) {
 	t.Helper()
 	for range 2 {
 		if err := h.Close(); err != nil {
@@ -227,14 +231,14 @@ func closeTwice(t *testing.T, h *Health) {
 }
 
 func TestCloseGivesTheAddressBackBeforeServeAndDuringIt(t *testing.T) {
-	h, err := Listen(t.Context(), Config{Health: "127.0.0.1:0"}, Options{Readiness: serving})
+	h, err := ListenHealth(t.Context(), Config{Health: "127.0.0.1:0"}, Options{Readiness: serving})
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := h.Addr().String()
 	closeTwice(t, h)
 
-	h, err = Listen(t.Context(), Config{Health: address}, Options{Readiness: serving})
+	h, err = ListenHealth(t.Context(), Config{Health: address}, Options{Readiness: serving})
 	if err != nil {
 		t.Fatalf("the address is not free: %v", err)
 	}
@@ -276,7 +280,7 @@ func request(t *testing.T, address, path string) net.Conn {
 func TestAPanicCostsItsRequestAndIsLogged(t *testing.T) {
 	var out lockedBuffer
 	broken := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("broken collector") })
-	address := start(t, Options{Readiness: serving, Metrics: broken, Logger: slog.New(slog.NewJSONHandler(&out, nil))}, defaultLimits())
+	address := start(t, Options{Readiness: serving, Metrics: broken, Logger: slog.New(slog.NewJSONHandler(&out, nil))}, healthLimits())
 	if answer, _ := io.ReadAll(request(t, address, "/metrics")); len(answer) != 0 {
 		t.Errorf("got %q, want a closed connection", answer)
 	}

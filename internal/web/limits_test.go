@@ -26,9 +26,9 @@ func blocking() (handler http.Handler, began <-chan struct{}, release chan struc
 
 func TestAStopLetsARequestUnderWayFinish(t *testing.T) {
 	handler, began, release := blocking()
-	l := defaultLimits()
+	l := healthLimits()
 	l.stopTimeout = patience
-	h, err := listen(t.Context(), Config{Health: "127.0.0.1:0"}, Options{Readiness: serving, Metrics: handler}, l)
+	h, err := listenHealth(t.Context(), Options{Readiness: serving, Metrics: handler}, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +49,9 @@ func TestAStopLetsARequestUnderWayFinish(t *testing.T) {
 
 func TestAStopIsBounded(t *testing.T) {
 	handler, began, release := blocking()
-	l := defaultLimits()
+	l := healthLimits()
 	l.stopTimeout = 10 * time.Millisecond
-	h, err := listen(t.Context(), Config{Health: "127.0.0.1:0"}, Options{Readiness: serving, Metrics: handler}, l)
+	h, err := listenHealth(t.Context(), Options{Readiness: serving, Metrics: handler}, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestAStopIsBounded(t *testing.T) {
 }
 
 func TestAHeaderThatIsTooLongIsRefused(t *testing.T) {
-	address := start(t, Options{Readiness: serving}, defaultLimits())
+	address := start(t, Options{Readiness: serving}, healthLimits())
 	conn := dial(t, address)
 	// The server may answer and hang up before all is written.
 	_, _ = fmt.Fprintf(conn, "GET /livez HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", strings.Repeat("x", 64<<10))
@@ -82,7 +82,7 @@ func TestAHeaderThatIsTooLongIsRefused(t *testing.T) {
 }
 
 func TestAPeerThatDoesNotFinishItsRequestIsCutOff(t *testing.T) {
-	l := defaultLimits()
+	l := healthLimits()
 	l.headerTimeout = 10 * time.Millisecond
 	address := start(t, Options{Readiness: serving}, l)
 	conn := dial(t, address)
@@ -95,7 +95,7 @@ func TestAPeerThatDoesNotFinishItsRequestIsCutOff(t *testing.T) {
 }
 
 func TestAnIdleConnectionIsClosed(t *testing.T) {
-	l := defaultLimits()
+	l := healthLimits()
 	l.idleTimeout, l.readTimeout = 10*time.Millisecond, time.Hour
 	address := start(t, Options{Readiness: serving}, l)
 	answer, err := io.ReadAll(request(t, address, "/livez"))
@@ -105,7 +105,7 @@ func TestAnIdleConnectionIsClosed(t *testing.T) {
 }
 
 func TestConnectionsBeyondTheLimitWaitTheirTurn(t *testing.T) {
-	l := defaultLimits()
+	l := healthLimits()
 	l.connections = 2
 	address := start(t, Options{Readiness: serving}, l)
 	answered := func(conn net.Conn) error {

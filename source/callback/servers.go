@@ -4,7 +4,6 @@ import (
 	"golang.org/x/net/netutil"
 
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/callpop/connector/internal/certfile"
 )
 
 // What one peer may cost. The process's descriptors belong to the agents'
@@ -111,11 +112,11 @@ func listen(c *Config, log *slog.Logger) (*server, error) {
 		DisableGeneralOptionsHandler: true,
 	}
 	if c.TLS.enabled() {
-		certificate, err := loadCertificate(c.TLS)
+		certificate, err := certfile.Load(c.TLS.CertFile, c.TLS.KeyFile)
 		if err != nil {
 			return nil, err
 		}
-		v.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
+		v.http.TLSConfig = certificate.Config()
 	}
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", c.Listen)
 	if err != nil {

@@ -2,24 +2,18 @@ package callback
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/callpop/connector/internal/certfile/certtest"
 )
 
 func TestAPortInUseIsOneClearError(t *testing.T) {
@@ -144,38 +138,7 @@ func TestASlowClientDoesNotHoldUpTheEnd(t *testing.T) {
 	}
 }
 
-// writeCertificate writes a self-signed pair and returns its serial number.
-func writeCertificate(t *testing.T, files TLS, serial int64) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "connector"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		files.CertFile: {Type: "CERTIFICATE", Bytes: der}, files.KeyFile: {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(name, time.Time{}, time.Unix(1_000_000_000+serial, 0)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestHTTPSServesACertificateThatIsRenewed(t *testing.T) {
+func TestHTTPSServesTheCertificateOfTheFiles(t *testing.T) {
 	dir := t.TempDir()
 	files := TLS{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}
 	options := Options{Logger: slog.New(slog.DiscardHandler)}
@@ -184,7 +147,7 @@ func TestHTTPSServesACertificateThatIsRenewed(t *testing.T) {
 	if _, err := New(testConfig(func(c *Config) { c.TLS = files }), options); err == nil || !strings.Contains(err.Error(), "cert.pem") {
 		t.Fatalf("without the files: %v", err)
 	}
-	writeCertificate(t, files, 1)
+	certtest.Write(t, files.CertFile, files.KeyFile, 1)
 	s, err := New(testConfig(func(c *Config) { c.TLS = files }), options)
 	if err != nil {
 		t.Fatal(err)
@@ -204,31 +167,4 @@ func TestHTTPSServesACertificateThatIsRenewed(t *testing.T) {
 		t.Errorf("answered %s with certificate %v", response.Status, response.TLS.PeerCertificates[0].SerialNumber)
 	}
 	st.await(t, 1)
-
-	certificate, err := loadCertificate(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial := func() int64 {
-		pair, err := certificate.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pair.Leaf.SerialNumber.Int64()
-	}
-	writeCertificate(t, files, 2)
-	if got := serial(); got != 1 {
-		t.Errorf("within the minute the certificate is %d, want 1", got)
-	}
-	certificate.checked = certificate.checked.Add(-recheck)
-	if got := serial(); got != 2 {
-		t.Errorf("after a minute the certificate is %d, want 2", got)
-	}
-	if err := os.WriteFile(files.CertFile, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	certificate.checked = certificate.checked.Add(-recheck)
-	if got := serial(); got != 2 {
-		t.Errorf("with a broken file the certificate is %d, want 2 still", got)
-	}
 }

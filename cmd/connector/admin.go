@@ -1,0 +1,8 @@
+package main
+
+import "net/http"
+
+// adminHandler is what operators and their tools find on the admin address.
+func (d *daemon) adminHandler() http.Handler {
+	return http.NewServeMux()
+}
