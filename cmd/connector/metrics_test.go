@@ -87,14 +87,24 @@ series:
 	return sum
 }
 
-// troubled runs a connector that has seen pops, bytes that are none, the end of a
+// troubled runs a connector that has started again, and seen pops, bytes that are none, the end of a
 // session and an outage of its broker, and recovered.
 func troubled(t testing.TB) (*running, *lqsim.Server) {
 	t.Helper()
 	hq := startSimulator(t, lqsim.Options{Heartbeat: 100 * time.Millisecond})
 	branch := startSimulator(t, lqsim.Options{Heartbeat: 100 * time.Millisecond})
 	broker := startNATS(t)
-	d := start(t, everySource(t, hq, branch, broker.url(), "801-820"))
+	config := everySource(t, hq, branch, broker.url(), "801-820")
+	// Some metrics are there for each sink that has a cursor when the spool is opened.
+	before := start(t, config)
+	eventually(t, "each line of the sink has a cursor", func() bool {
+		cursors, err := before.spool.Cursors(patient(t))
+		return err == nil && len(cursors) == len(schema.Types)
+	})
+	if err := before.end(); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, config)
 	call(t, hq, 200, 0)
 	if err := hq.Send("801", []byte("H=t1v4,,;")); err != nil {
 		t.Fatal(err)

@@ -34,6 +34,10 @@ const (
 	MetricState = "callpop.spool.state"
 	// MetricRestarts counts restarts of the embedded server.
 	MetricRestarts = "callpop.spool.restarts"
+	// MetricLost counts events that damage took, by type; MetricLostUndelivered those
+	// of them that a sink had not had, by type and sink.
+	MetricLost            = "callpop.spool.lost"
+	MetricLostUndelivered = "callpop.spool.lost.undelivered"
 	// MetricEmitDuration is how long an emit took, in seconds, by type; failures
 	// carry error.type.
 	MetricEmitDuration = "callpop.spool.emit.duration"
@@ -44,7 +48,10 @@ type metrics struct {
 	duration metric.Float64Histogram
 	stored   metric.Int64Counter
 	restarts metric.Int64Counter
-	observer metric.Registration
+	// lost are events that damage took, undelivered those of them that a sink had
+	// not had.
+	lost, undelivered metric.Int64Counter
+	observer          metric.Registration
 	// Made once: the attributes of a type, as each kind of call wants them.
 	types    [len(streams)]metric.MeasurementOption
 	counted  [len(streams)][]metric.AddOption
@@ -60,14 +67,18 @@ func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
 		m.types[i] = metric.WithAttributeSet(attribute.NewSet(attribute.String("type", string(st.typ))))
 		m.counted[i], m.recorded[i] = []metric.AddOption{m.types[i]}, []metric.RecordOption{m.types[i]}
 	}
-	var errs [4]error
+	var errs [6]error
 	m.duration, errs[0] = meter.Float64Histogram(MetricEmitDuration, metric.WithUnit("s"),
 		metric.WithDescription("Time to store an event, waiting for disk space or a restart included."))
 	m.stored, errs[1] = meter.Int64Counter(MetricStored, metric.WithUnit("{event}"),
 		metric.WithDescription("Events put into the spool."))
 	m.restarts, errs[2] = meter.Int64Counter(MetricRestarts, metric.WithUnit("{restart}"),
 		metric.WithDescription("Restarts of the embedded server after a write had failed."))
-	errs[3] = m.observe(s, meter)
+	m.lost, errs[3] = meter.Int64Counter(MetricLost, metric.WithUnit("{event}"),
+		metric.WithDescription("Events that damage took from the spool, counted when it is opened."))
+	m.undelivered, errs[4] = meter.Int64Counter(MetricLostUndelivered, metric.WithUnit("{event}"),
+		metric.WithDescription("Events that damage took from the spool before the sink had them, counted when it is opened."))
+	errs[5] = m.observe(s, meter)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the spool's instruments: %w", err)
 	}
@@ -75,8 +86,16 @@ func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
 	m.restarts.Add(context.Background(), 0)
 	for i := range streams {
 		m.stored.Add(context.Background(), 0, m.counted[i]...)
+		m.lost.Add(context.Background(), 0, m.counted[i]...)
 	}
 	return m, nil
+}
+
+// lacking counts events of a stream that damage took before a sink had them. It is
+// called for each sink that has a cursor, with 0 too.
+func (m *metrics) lacking(st stream, sink string, n uint64) {
+	m.undelivered.Add(context.Background(), int64(n), metric.WithAttributes( //nolint:gosec // a count
+		attribute.String("type", string(st.typ)), attribute.String("sink", sink)))
 }
 
 // phases are the values of state while the spool is open.

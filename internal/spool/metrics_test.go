@@ -35,6 +35,9 @@ func TestTheSpoolIsMeasured(t *testing.T) {
 		"callpop.spool.stored{type=callpop.v1}":                             3,
 		"callpop.spool.stored{type=callpop.session.v1}":                     0,
 		"callpop.spool.stored{type=callpop.dlq.v1}":                         0,
+		"callpop.spool.lost{type=callpop.v1}":                               0,
+		"callpop.spool.lost{type=callpop.session.v1}":                       0,
+		"callpop.spool.lost{type=callpop.dlq.v1}":                           0,
 		"callpop.spool.emit.duration{type=callpop.v1}":                      3,
 		"callpop.spool.emit.duration{error.type=too_large,type=callpop.v1}": 1,
 		"callpop.spool.restarts{}":                                          1,
@@ -99,6 +102,35 @@ func collect(t *testing.T, reader *metric.ManualReader) map[string]float64 {
 		}
 	}
 	return values
+}
+
+func TestWhatDamageTookIsMeasured(t *testing.T) {
+	dir := t.TempDir()
+	s := openSpool(t, testOptions(dir))
+	emitN(t, s, 10)
+	for sink, cursor := range map[string]uint64{"crm": 10, "lake": 4} {
+		if err := s.SetCursor(testContext(t), sink, schema.TypeCallPop, cursor); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeSpool(t, s)
+	damageFile(t, dir, "1.blk", func(d []byte) []byte { return d[:len(d)-1] })
+	reader := metric.NewManualReader()
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	defer func() { _ = provider.Shutdown(context.Background()) }()
+	o := testOptions(dir)
+	o.Meter = provider.Meter("test")
+	openSpool(t, o)
+	values := collect(t, reader)
+	for name, want := range map[string]float64{
+		"callpop.spool.lost{type=callpop.v1}":                       1,
+		"callpop.spool.lost.undelivered{sink=lake,type=callpop.v1}": 1,
+		"callpop.spool.lost.undelivered{sink=crm,type=callpop.v1}":  0,
+	} {
+		if got, ok := values[name]; !ok || got != want {
+			t.Errorf("%s = %v, %t, want %v", name, got, ok, want)
+		}
+	}
 }
 
 func TestTheServersLogShowsNoPayload(t *testing.T) {
