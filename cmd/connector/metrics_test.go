@@ -125,16 +125,6 @@ func troubled(t testing.TB) (*running, *lqsim.Server) {
 	return d, hq
 }
 
-// eventually waits until it is so.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not after %v: %s", patience, what)
-		}
-	}
-}
-
 func TestReadinessAndMetricsShowTheSame(t *testing.T) {
 	hq := startSimulator(t, lqsim.Options{})
 	branch := startSimulator(t, lqsim.Options{})

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,12 +14,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-func TestTheLogLinesInTheRunbookAreThoseThatAreWritten(t *testing.T) {
+// theCode is the text of all that the connector is made of, but for its tests.
+func theCode(t testing.TB) string {
+	t.Helper()
 	root := filepath.Join("..", "..")
-	text, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var code strings.Builder
 	for _, dir := range []string{"source", "sink", "internal", "cmd"} {
 		if err := filepath.WalkDir(filepath.Join(root, dir), func(file string, _ os.DirEntry, err error) error {
@@ -32,6 +31,34 @@ func TestTheLogLinesInTheRunbookAreThoseThatAreWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return code.String()
+}
+
+// instrumentNames finds the names of our instruments where they are made or named.
+var instrumentNames = regexp.MustCompile(`(?:Metric\w+\s*=\s*|(?:Counter|Gauge|Histogram)\()"(callpop\.[a-z_.]+)"`)
+
+func TestNoMetricOfTheCodeIsMissingInTheRunbook(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := instrumentNames.FindAllStringSubmatch(theCode(t), -1)
+	for _, name := range names {
+		if !strings.Contains(string(text), "`"+strings.ReplaceAll(name[1], ".", "_")) {
+			t.Errorf("%s is not in docs/operations.md", name[1])
+		}
+	}
+	if len(names) < 40 {
+		t.Errorf("only %d names are in the code", len(names))
+	}
+}
+
+func TestTheLogLinesInTheRunbookAreThoseThatAreWritten(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := theCode(t)
 	_, section, _ := strings.Cut(string(text), "\n## The log\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	lines := 0
@@ -46,7 +73,7 @@ func TestTheLogLinesInTheRunbookAreThoseThatAreWritten(t *testing.T) {
 				continue // not quoted, or put together of words
 			}
 			lines++
-			if !strings.Contains(code.String(), `"`+line) {
+			if !strings.Contains(code, `"`+line) {
 				t.Errorf("nothing logs %q", line)
 			}
 		}

@@ -25,7 +25,13 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is a process of bench where that command starts this program again.
+func TestMain(m *testing.M) {
+	if slices.Contains(os.Environ(), benchEnvironment) {
+		os.Exit(mainWithSignals())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = time.Minute
 
@@ -73,6 +79,16 @@ func connectorIn(t testing.TB, environ []string, stdin string, args ...string) r
 		args: args, environ: environ, stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, stop: make(chan struct{}),
 	})
 	return result{code, stdout.String(), stderr.String()}
+}
+
+// eventually waits until it is so.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after %v: %s", patience, what)
+		}
+	}
 }
 
 // startSimulator runs an LQ server for the test's time.

@@ -52,12 +52,15 @@ func arrows() []arrow {
 		{from: "sink", to: []string{"schema", "internal/spool"}},
 		{from: "sink/...", to: []string{"schema", "sink"}},
 
+		{from: "internal/bench", to: []string{"schema", "source", "source/frame", "source/pop", "source/lqsim", "internal/spool"}},
 		{from: "internal/control", to: []string{"schema", "sink", "internal/spool"}},
 		{from: "internal/...", to: []string{"schema", "internal/..."}},
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},
 		{from: "cmd/...", to: append([]string{"config", "config/...", "cmd/..."}, sides...)},
 		{from: "examples/internal/exampletest", to: []string{"schema", "source", "source/...", "internal/kafkatest"}},
+		// Tests of the chart, which load what it renders.
+		{from: "charts", to: []string{"config"}},
 		{from: "examples/...", to: []string{"schema", "schema/...", "examples/..."}},
 	}
 }

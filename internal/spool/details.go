@@ -75,6 +75,7 @@ func (s *Spool) Purge(ctx context.Context, t schema.Type, through uint64) (remov
 			// What is gone on purpose is not to be missed.
 			s.keepNow(ctx, e)
 		}
+		e.recents[st.index].forget(through)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("purge stream %s up to %d: %w", st.name, through, err)

@@ -26,9 +26,10 @@ const (
 // Reader reads the events of one type in the order of their sequence. It is for
 // one goroutine at a time, but Close may be called from another.
 //
-// It keeps nothing in the server: each Next is a direct get of the records after
-// the last one handed out. So there is no consumer that a restart forgets, that
-// counts against limits, or that a client could delete.
+// It keeps nothing in the server: each Next takes the records after the last one
+// handed out from the newest that are in memory, or else by a direct get. So there
+// is no consumer that a restart forgets, that counts against limits, or that a
+// client could delete.
 type Reader struct {
 	spool  *Spool
 	stream stream
@@ -89,7 +90,12 @@ func (r *Reader) next(ctx context.Context, limit int) ([]Record, error) {
 			return nil, err
 		}
 		known, grown := r.spool.tails[r.stream.index].wait()
-		records, err := r.batch(ctx, e, min(limit, maxBatch))
+		records := e.recents[r.stream.index].after(r.last, min(limit, maxBatch), r.spool.sequence)
+		if n := len(records); n > 0 {
+			r.last = records[n-1].Sequence
+			return records, nil
+		}
+		records, err = r.batch(ctx, e, min(limit, maxBatch))
 		if len(records) > 0 {
 			// An error on the way is that of the next call too.
 			return records, nil

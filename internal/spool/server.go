@@ -40,6 +40,8 @@ type engine struct {
 	gate         *gate
 	// syncers bring the streams to disk; nil unless spool.sync is always.
 	syncers [len(streams)]*syncer
+	// recents are the newest events of each stream.
+	recents [len(streams)]recent
 	// last is the newest sequence of each stream when the engine started.
 	last [len(streams)]uint64
 	// retired is closed before the server is shut down.

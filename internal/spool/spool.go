@@ -40,6 +40,8 @@ type Spool struct {
 
 	acks  [len(streams)]atomic.Uint64
 	tails [len(streams)]tail
+	// messages holds *message.
+	messages sync.Pool
 
 	// life ends when Close is called.
 	life   context.Context
@@ -95,7 +97,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	}
 	s := &Spool{
 		config: o.Config, embedded: o.Embedded, logger: o.Logger,
-		faults: make(chan fault, 1), closed: make(chan struct{}), changed: make(chan struct{}),
+		faults: make(chan fault, 1), closed: make(chan struct{}), changed: make(chan struct{}), messages: sync.Pool{New: newMessage},
 		free: statfs, spaceInterval: spaceInterval, minBackoff: minBackoff, ackTimeout: ackTimeout,
 	}
 	if s.logger == nil {

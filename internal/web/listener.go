@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -27,6 +28,9 @@ type limits struct {
 	writeTimeout time.Duration
 	idleTimeout  time.Duration
 	stopTimeout  time.Duration
+	// userTimeout is how long a peer may leave data unacknowledged; 0 is the
+	// system's own time.
+	userTimeout time.Duration
 }
 
 // Listener is one HTTP listener.
@@ -71,7 +75,8 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		}
 		s.server.TLSConfig, s.secure = certificate.Config(), true
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	bound := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return boundUnacknowledged(raw, l.userTimeout) }}
+	listener, err := bound.Listen(ctx, "tcp", address)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
