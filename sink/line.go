@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/callpop/connector/schema"
 )
 
@@ -39,7 +37,7 @@ type line struct {
 	start      Start
 	log        *slog.Logger
 	metrics    *metrics
-	attributes metric.MeasurementOption
+	labels     labels
 	duplicates DuplicateCounter // nil where the sink does not count them
 	condition  *condition
 	publishing *publishing
@@ -205,11 +203,11 @@ func (l *line) publish(ctx context.Context) {
 	begun := time.Now()
 	err := l.sink.Publish(ctx, l.call.records)
 	now := time.Now()
-	l.metrics.duration.Record(ctx, now.Sub(begun).Seconds(), l.attributes)
+	l.metrics.calls.Record(ctx, now.Sub(begun).Seconds(), l.labels.attempt(err).record...)
 	l.settle(ctx, &l.call, err, now)
 	if l.duplicates != nil {
 		if n := l.duplicates.Duplicates(l.typ); n > l.known {
-			l.metrics.duplicates.Add(ctx, int64(n-l.known), l.attributes)
+			l.metrics.duplicates.Add(ctx, int64(n-l.known), l.labels.count...)
 			l.known = n
 		}
 	}

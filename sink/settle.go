@@ -70,9 +70,11 @@ func (l *line) settle(ctx context.Context, c *call, err error, now time.Time) {
 			delivered++
 			w.entries[place].settle(nil, now)
 			w.succeed(r.Key)
+			l.metrics.delivery.Record(ctx, max(0, now.Sub(r.Time).Seconds()), l.labels.record...)
 		case refused:
 			answered = true
 			broken[r.Key] = true
+			l.metrics.attempts.Add(ctx, 1, l.labels.attempt(cause).count...)
 			if err := l.refuse(tracing.Context(ctx, &r.Event), r, cause); err != nil {
 				fail(r.Key, err)
 				break
@@ -81,6 +83,7 @@ func (l *line) settle(ctx context.Context, c *call, err error, now time.Time) {
 			w.succeed(r.Key)
 		case failed:
 			broken[r.Key] = true
+			l.metrics.attempts.Add(ctx, 1, l.labels.attempt(cause).count...)
 			w.entries[place].fail(cause, now)
 			fail(r.Key, cause)
 		case held:
@@ -106,9 +109,12 @@ func (l *line) settle(ctx context.Context, c *call, err error, now time.Time) {
 		l.trouble.retries += retries
 		l.trouble.delivered += delivered
 	}
-	l.metrics.published.Add(ctx, int64(delivered), l.attributes)
+	l.metrics.published.Add(ctx, int64(delivered), l.labels.count...)
+	if delivered > 0 {
+		l.metrics.attempts.Add(ctx, int64(delivered), l.labels.attempt(nil).count...)
+	}
 	if retries > 0 {
-		l.metrics.retries.Add(ctx, int64(retries), l.attributes)
+		l.metrics.retries.Add(ctx, int64(retries), l.labels.count...)
 	}
 	l.condition.update(func(s *Status) {
 		s.Delivered += delivered
@@ -165,7 +171,7 @@ func (l *line) refuse(ctx context.Context, r *Record, cause error) error {
 			l.log.ErrorContext(ctx, "the sink refused an event whose dead letter is too large: it stays in the spool",
 				slog.String("id", r.ID), slog.String("error", errorText(cause)))
 			l.condition.update(func(s *Status) { s.Refused++ })
-			l.metrics.deadLetters.Add(ctx, 1, l.attributes)
+			l.metrics.deadLetters.Add(ctx, 1, l.labels.count...)
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("store a dead letter: %w", err)
@@ -174,6 +180,6 @@ func (l *line) refuse(ctx context.Context, r *Record, cause error) error {
 			slog.String("id", r.ID), slog.String("dead_letter", event.ID), slog.String("error", errorText(cause)))
 		l.condition.update(func(s *Status) { s.DeadLettered++ })
 	}
-	l.metrics.deadLetters.Add(ctx, 1, l.attributes)
+	l.metrics.deadLetters.Add(ctx, 1, l.labels.count...)
 	return nil
 }

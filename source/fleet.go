@@ -133,6 +133,9 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 		metric.WithDescription("Attempts to open a session."), metric.WithUnit("{attempt}"))
 	f.ends, errs[1] = o.Meter.Int64Counter("callpop.session.ends",
 		metric.WithDescription("Attempts and sessions that ended, by reason."), metric.WithUnit("{session}"))
+	for _, o := range f.o.Origins[:min(1, len(f.o.Origins))] {
+		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
+	}
 	return f, errors.Join(errs[:]...)
 }
 
@@ -141,6 +144,22 @@ func (f *Fleet) Up() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.up
+}
+
+// States counts the sessions that are to be held by state.
+func (f *Fleet) States() map[schema.SessionState]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := map[schema.SessionState]int{}
+	for _, m := range f.members {
+		switch {
+		case m.cause == "":
+			states[m.state]++
+		case m.next != nil: // it makes way for another that begins
+			states[schema.Connecting]++
+		}
+	}
+	return states
 }
 
 // Wanted is the number of agents whose sessions are to be held.

@@ -49,6 +49,8 @@ type Intake struct {
 	log     *slog.Logger
 	metrics *intakeMetrics
 	tracer  *tracing.Tracer
+	silence *silence
+	clocks  *clocks
 	shards  [shards]shard
 
 	mu sync.Mutex // guards the shards' queues and everything below
@@ -106,12 +108,8 @@ type overflow struct {
 
 // NewIntake makes an Intake. Nothing is stored until Run is called.
 func NewIntake(o IntakeOptions) (*Intake, error) {
-	m, err := newIntakeMetrics(o.Meter)
-	if err != nil {
-		return nil, err
-	}
 	in := &Intake{
-		emit: o.Emit, limit: int64(o.BufferBytes), log: o.Logger, metrics: m, tracer: o.Tracer,
+		emit: o.Emit, limit: int64(o.BufferBytes), log: o.Logger, tracer: o.Tracer, silence: newSilence(), clocks: newClocks(),
 		dropped: map[*Origin]*overflow{},
 	}
 	if in.limit == 0 {
@@ -120,7 +118,9 @@ func NewIntake(o IntakeOptions) (*Intake, error) {
 	for i := range in.shards {
 		in.shards[i].ready = make(chan struct{}, 1)
 	}
-	return in, nil
+	var err error
+	in.metrics, err = newIntakeMetrics(o.Meter, in)
+	return in, err
 }
 
 // Pop takes a pop string as it came from a socket. It never blocks; raw is copied.
@@ -130,6 +130,7 @@ func (in *Intake) Pop(o *Origin, at time.Time, raw []byte) {
 		hash = hashString(o.Agent)
 	}
 	o.popped(at)
+	in.silence.popped(o, at)
 	in.push(hash^hashString(o.Server), item{kind: popItem, origin: o, at: at, raw: bytes.Clone(raw)})
 }
 
@@ -160,6 +161,8 @@ func (in *Intake) Session(o *Origin, change SessionChange) {
 	in.mu.Lock()
 	o.state = change.State
 	in.mu.Unlock()
+	in.silence.session(o, change.State, change.At)
+	in.metrics.gap(o, change.Gap)
 	in.push(hashString(o.Agent)^hashString(o.Server), item{kind: sessionItem, origin: o, at: change.At, change: &change})
 }
 
@@ -239,11 +242,15 @@ func (in *Intake) Close() {
 // Run stores what comes until Close has been called and nothing is left, or until
 // ctx is done. The error says how many events were left in memory then.
 func (in *Intake) Run(ctx context.Context) error {
-	var workers sync.WaitGroup
+	var workers, watching sync.WaitGroup
+	watch, stopWatching := context.WithCancel(ctx)
+	watching.Go(func() { in.silence.watch(watch, in.log) })
 	for i := range in.shards {
 		workers.Go(func() { in.work(ctx, &in.shards[i]) })
 	}
 	workers.Wait()
+	stopWatching()
+	watching.Wait()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	left := 0
@@ -258,7 +265,7 @@ func (in *Intake) Run(ctx context.Context) error {
 
 func (in *Intake) work(ctx context.Context, s *shard) {
 	assembler := NewAssembler()
-	record := in.metrics.recorder()
+	recorder := in.recorder()
 	for {
 		it, ok := in.next(ctx, s)
 		if !ok {
@@ -276,7 +283,7 @@ func (in *Intake) work(ctx context.Context, s *shard) {
 		if it.stored != nil {
 			it.stored()
 		}
-		record(ctx, &it, labels)
+		recorder.record(ctx, &it, labels, assembler.began())
 		in.reportDropped()
 	}
 }
@@ -416,11 +423,4 @@ func (in *Intake) SetBuffer(limit bytesize.Size) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.limit = int64(limit)
-}
-
-// Queued is what waits in memory.
-func (in *Intake) Queued() bytesize.Size {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return bytesize.Size(in.bytes)
 }

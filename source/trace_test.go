@@ -111,7 +111,7 @@ func TestWhatCannotBeDecodedHasATraceToo(t *testing.T) {
 			t.Errorf("the span shows what was received: %v", s.Attributes())
 		}
 	}
-	if !reasons[schema.ReasonUndecodable] || !reasons[schema.ReasonCutFrame] {
+	if !reasons["unrecognised"] || !reasons[schema.ReasonCutFrame] {
 		t.Errorf("got %v", reasons)
 	}
 }

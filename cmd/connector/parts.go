@@ -71,7 +71,7 @@ func (d *daemon) openSink(ctx context.Context, c config.Sink, log *slog.Logger) 
 	}
 	s.forwarder, err = sink.New(sink.Options{
 		Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
-		Logger: log, Meter: d.telemetry.Meter("sink"), Tracer: d.telemetry.Tracer(),
+		System: c.Type, Logger: log, Meter: d.telemetry.Meter("sink"), Tracer: d.telemetry.Tracer(),
 	})
 	return s, err
 }
@@ -125,8 +125,19 @@ func (d *daemon) makeSources() error {
 			return err
 		}
 		d.sources = append(d.sources, &supply{name: c.Name, source: s})
+		d.intake.Introduce(s.Status())
 	}
-	return nil
+	return source.ObserveSessions(d.telemetry.Meter("source"), d.sourceStatuses)
+}
+
+// sourceStatuses are what both /readyz and /metrics show of the sources.
+func (d *daemon) sourceStatuses() []source.Status {
+	sources := d.openSources()
+	statuses := make([]source.Status, len(sources))
+	for i, s := range sources {
+		statuses[i] = s.source.Status()
+	}
+	return statuses
 }
 
 // sharing is what sources have together.

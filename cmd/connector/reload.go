@@ -195,6 +195,7 @@ func (d *daemon) prepare(ctx context.Context, from *config.Config, plan *config.
 		if err != nil {
 			return p, err
 		}
+		d.intake.Introduce(made.Status())
 		p.sources = append(p.sources, &supply{name: c.Name, source: made})
 	}
 	for _, c := range next.Sinks {

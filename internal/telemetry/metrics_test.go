@@ -108,8 +108,9 @@ func TestHistogramsHaveBoundsThatFit(t *testing.T) {
 		first, last        float64
 		bounds             int
 	}{
-		{"callpop.spooled.duration", "callpop_spooled_duration_seconds", .00005, 10, 17},
-		{"callpop.sink.publish.duration", "callpop_sink_publish_duration_seconds", .00005, 10, 17},
+		{"callpop.spooled.duration", "callpop_spooled_duration_seconds", .00005, 1800, 21},
+		{"callpop.sink.delivery.duration", "callpop_sink_delivery_duration_seconds", .00005, 1800, 21},
+		{"callpop.session.heartbeat.duration", "callpop_session_heartbeat_duration_seconds", .00005, 1800, 21},
 		{"messaging.client.operation.duration", "messaging_client_operation_duration_seconds", .005, 10, 14},
 	} {
 		histogram, err := meter.Float64Histogram(c.instrument, metric.WithUnit("s"))

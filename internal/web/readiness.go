@@ -135,6 +135,9 @@ type Server struct {
 	// SessionsWanted counts the agents of the roster; nil where others decide how
 	// many there are.
 	SessionsWanted *int `json:"sessions_wanted,omitempty"`
+	// SessionsSilent counts the sessions that are up and get no pops while others
+	// of the server do. It is no problem of this process, and absent while 0.
+	SessionsSilent int `json:"sessions_silent,omitempty"`
 }
 
 // ServerState says how many of the wanted sessions are up.

@@ -13,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source"
 )
 
@@ -204,8 +205,10 @@ func (s *Source) stop() {
 // Status counts the connections: those open, and those over which the server has
 // been heard.
 func (s *Source) Status() source.Status {
+	up := int(s.tap.up.Load())
+	open := max(s.door.count(), up) // the tap learns of an end a little later
 	return source.Status{
-		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
-		Wanted: s.door.count(), Up: int(s.tap.up.Load()),
+		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server, Wanted: open, Up: up,
+		States: map[schema.SessionState]int{schema.Connected: up, schema.Connecting: open - up},
 	}
 }
