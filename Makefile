@@ -14,7 +14,7 @@ BENCH     ?= .
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/connector, a static binary
@@ -49,8 +49,23 @@ fuzz: ## Fuzz each target of frame and pop for FUZZTIME
 	.ci/fuzz $(FUZZTIME) ./source/frame ./source/pop
 
 .PHONY: bench
-bench: ## Run the benchmarks that match BENCH, each for BENCHTIME
-	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+bench: ## Measure every figure of docs/performance.md and write it there: hours
+	CONNECTOR_BENCH=full go test ./internal/bench -run Figures -count=1 -v -timeout 12h
+
+.PHONY: bench-quick
+bench-quick: ## The same, one short run of each: some minutes
+	CONNECTOR_BENCH=quick go test ./internal/bench -run Figures -count=1 -v -timeout 2h
+
+STAGES ?= ./source ./source/frame ./source/pop ./schema ./internal/spool ./sink ./sink/natssink ./sink/kafkasink
+COUNT  ?= 6
+
+.PHONY: bench-stages
+bench-stages: ## Benchmark each stage COUNT times, those that match BENCH; for benchstat
+	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -cpu 1 -count $(COUNT) -timeout 2h $(STAGES)
+
+.PHONY: benchstat
+benchstat: ## Compare two outputs of bench-stages: make benchstat OLD=a.txt NEW=b.txt
+	@go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da $(OLD) $(NEW)
 
 .PHONY: ci
 ci: ## Run everything that a change must pass

@@ -52,6 +52,7 @@ func (c *Config) check(m *mistakes) {
 	part("spool", &c.Spool)
 	part("embedded", &c.Embedded)
 	part("http", &c.HTTP)
+	part("feed", &c.Feed)
 	part("log", &c.Log)
 	timeout := (*path)(nil).at("shutdown_timeout")
 	if (c.ShutdownTimeout < minShutdown || c.ShutdownTimeout > maxShutdown) && !m.within(timeout) {
@@ -61,6 +62,7 @@ func (c *Config) check(m *mistakes) {
 	c.checkAddresses(m)
 	c.checkAgents(m)
 	c.checkCallbacks(m)
+	c.checkPublic(m)
 }
 
 // Below a second nothing drains; a supervisor waits minutes at most.
@@ -207,5 +209,12 @@ func (c *Config) checkCallbacks(m *mistakes) {
 				break
 			}
 		}
+	}
+}
+
+// checkPublic refuses a public address at which nobody may read anything.
+func (c *Config) checkPublic(m *mistakes) {
+	if p := (*path)(nil).at("http").at("public"); c.HTTP.Public != "" && !c.Feed.IsOpen() && !m.within(p) && !m.within((*path)(nil).at("feed")) {
+		m.wrong(p, quote(c.HTTP.Public), "feed.signing_key or feed.token beside it, since without either nobody may read the feed")
 	}
 }

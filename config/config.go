@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/bytesize"
+	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/internal/telemetry"
 	"github.com/callpop/connector/internal/web"
@@ -27,6 +28,8 @@ type Config struct {
 	Embedded spool.Embedded `koanf:"embedded"`
 	// HTTP is where HTTP is served, and to whom.
 	HTTP web.Config `koanf:"http"`
+	// Feed is who may read pops on the public address.
+	Feed feed.Config `koanf:"feed"`
 	// Log is what the daemon writes to standard error.
 	Log telemetry.Config `koanf:"log"`
 	// ShutdownTimeout is how long stopping may take. For three quarters of it the
@@ -91,6 +94,7 @@ func Default() Config {
 		Intake:          Intake{BufferBytes: source.DefaultBufferBytes},
 		Spool:           spool.DefaultConfig(),
 		HTTP:            web.DefaultConfig(),
+		Feed:            feed.DefaultConfig(),
 		Log:             telemetry.DefaultConfig(),
 		ShutdownTimeout: 20 * time.Second,
 	}

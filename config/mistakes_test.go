@@ -51,9 +51,9 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 		{"a section in the wrong case", with("Spool: {}\n"), `connector.yaml:7: Spool is not a known key: did you mean spool?`},
 		{"a key in the wrong case", with("sinks:\n  - {name: n, type: nats, Url: nats://h}\n"), `connector.yaml:8: sinks[0].Url is not a known key: did you mean url?`},
 		{"a key in camel case", with("spool: {maxAge: 1h}\n"), `connector.yaml:7: spool.maxAge is not a known key: did you mean max_age?`},
-		{"a path for a key", with("spool.sync: 1s\n"), `connector.yaml:7: "spool.sync" is not a known key: expected one of embedded, http, log, shutdown_timeout, sinks, source, sources, spool`},
+		{"a path for a key", with("spool.sync: 1s\n"), `connector.yaml:7: "spool.sync" is not a known key: expected one of embedded, feed, http, log, shutdown_timeout, sinks, source, sources, spool`},
 		{"nothing for a key", with("spool: {\"\": 1}\n"), `connector.yaml:7: spool."" is not a known key: expected one of dir, max_age, max_bytes, min_free, sync`},
-		{"a number for a key", with("5: 5\n"), `connector.yaml:7: 5 is not a known key: expected one of embedded, http, log, shutdown_timeout, sinks, source, sources, spool`},
+		{"a number for a key", with("5: 5\n"), `connector.yaml:7: 5 is not a known key: expected one of embedded, feed, http, log, shutdown_timeout, sinks, source, sources, spool`},
 		{"a key of another kind of sink", with("sinks:\n  - {name: n, type: kafka, brokers: [h:1], max_in_flight: 5}\n"), `connector.yaml:8: sinks[0].max_in_flight is not a known key: expected one of acks, balancer, batch_bytes, batch_records, brokers, client_id, compression, create_topics, dead_letter_topic, name, publish_timeout, sasl, session_topic, start, tls, topic, type`},
 
 		{"a section without a value", with("spool:\n"), `connector.yaml:7: spool has no value: expected keys and values, or the key left out`},
@@ -68,6 +68,10 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 		{"a list for text", with("spool: {dir: [a]}\n"), `connector.yaml:7: spool.dir is a list: expected text`},
 		{"text for a list", with("sinks:\n  - {name: n, type: kafka, brokers: h}\n"), `connector.yaml:8: sinks[0].brokers is "h": expected a list`},
 		{"a number in a mapping of text", with("sinks:\n  - {name: n, type: kafka, brokers: [h:1], create_topics: {config: {retention.ms: 5}}}\n"), `connector.yaml:8: sinks[0].create_topics.config."retention.ms" is 5: expected text, in quotes: "5"`},
+		{"a public address that nobody may read", with("http: {public: ':8443'}\n"), `connector.yaml:7: http.public is ":8443": expected feed.signing_key or feed.token beside it, since without either nobody may read the feed`},
+		{"a short signing key", with("feed: {signing_key: abc}\n"), `connector.yaml:7: feed.signing_key: 3 bytes: expected 32 to 1024, such as 'openssl rand -base64 48' gives`},
+		{"an origin with a path", with("feed: {allow_origins: ['https://crm.example/']}\n"), `connector.yaml:7: feed.allow_origins is "https://crm.example/": expected an origin as browsers send it, such as https://crm.example or http://10.0.0.7:8080`},
+		{"a field of no event", with("feed: {page: {open: 'https://crm.example/{phone}'}}\n"), `connector.yaml:7: feed.page.open: "https://crm.example/{phone}": {phone}: expected a field of the event in braces, one of id, fingerprint, key, server, agent, pop, direction, call, customer, ivr, format, declared_format, extra, source, received_at, with a dot before what is within it`},
 		{"text for true or false", with("log: {numbers: yes}\n"), `connector.yaml:7: log.numbers is "yes": expected true or false`},
 		{"a number for true or false", with("log: {numbers: 1}\n"), `connector.yaml:7: log.numbers is 1: expected true or false`},
 		{"text for a number", with("    dial_rate: '50'\n"), `connector.yaml:7: sources[0].dial_rate is "50": expected a whole number`},
@@ -123,7 +127,7 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 
 		{"a value that is long", with("spool: {max_age: '" + strings.Repeat("号", 100) + "'}\n"), `connector.yaml:7: spool.max_age is "` + strings.Repeat("号", 26) + `"…: expected a duration with a unit, such as 5s`},
 		{"a number that is long", with("spool: {max_age: " + strings.Repeat("1", 100) + "}\n"), `connector.yaml:7: spool.max_age is "` + strings.Repeat("1", 80) + `"…: expected a duration with a unit, such as 5s`},
-		{"a key that is long", with(strings.Repeat("k", 100) + ": 1\n"), `connector.yaml:7: "` + strings.Repeat("k", 64) + `"… is not a known key: expected one of embedded, http, log, shutdown_timeout, sinks, source, sources, spool`},
+		{"a key that is long", with(strings.Repeat("k", 100) + ": 1\n"), `connector.yaml:7: "` + strings.Repeat("k", 64) + `"… is not a known key: expected one of embedded, feed, http, log, shutdown_timeout, sinks, source, sources, spool`},
 		{"control characters in a key and a value", with("spool: {\"a\\e[2J\\n\": 1, max_age: \"\\e\\n\\u202e\", max_bytes: \"\\x01\\n\"}\n"), `connector.yaml:7: spool.max_age is "\x1b\n\u202e": expected a duration with a unit, such as 5s` + "\n" +
 			`connector.yaml:7: spool.max_bytes is "\x01\n": not a size in bytes, such as 256MiB or 4GiB` + "\n" +
 			`connector.yaml:7: spool."a\x1b[2J\n" is not a known key: expected one of dir, max_age, max_bytes, min_free, sync`},

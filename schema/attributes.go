@@ -107,6 +107,10 @@ func (e *Event) attribute(i int) string {
 	case attrSubject:
 		return valid(e.Agent)
 	case attrTime:
+		var stack [40]byte
+		if text, ok := appendUTC(stack[:0], e.Time); ok {
+			return string(text)
+		}
 		return e.Time.UTC().Format(time.RFC3339Nano)
 	case attrDataSchema:
 		return e.Type.DataSchema()

@@ -1,6 +1,9 @@
 package schema
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // Type is the type of an event, as CloudEvents' type attribute has it. It is also
 // the default subject prefix on NATS and the default topic on Kafka.
@@ -40,33 +43,32 @@ type Event struct {
 // Event encodes p and returns it with what carries it: the key, the agent and
 // the time are those of the body.
 func (p *CallPop) Event() Event {
+	// Encoded on the stack, so that what is allocated is as long as the body: an
+	// event stays in memory until every sink has it.
+	var stack [eventRoom]byte
 	return Event{
 		Type: TypeCallPop, ID: p.ID, Key: p.Key, Server: p.Server, Agent: p.Agent.ID,
-		Time: p.ReceivedAt, Body: p.AppendJSON(make([]byte, 0, popRoom+3*len(p.Raw))),
+		Time: p.ReceivedAt, Body: bytes.Clone(p.AppendJSON(stack[:0])),
 	}
 }
 
-// popRoom is room for what a pop's body has whatever the pop says; what it says
-// stands there up to three times: raw, in fields of its own, and within the IVR's
-// data.
-const popRoom = 400
+// eventRoom is room for nearly every body; for another one more is allocated.
+const eventRoom = 1024
 
 // Event encodes s and returns it with what carries it; its key is [AgentKey].
 func (s *SessionChanged) Event() Event {
+	var stack [eventRoom]byte
 	return Event{
 		Type: TypeSessionChanged, ID: s.ID, Key: AgentKey(s.Server, s.Agent), Server: s.Server, Agent: s.Agent,
-		Time: s.At, Body: s.AppendJSON(make([]byte, 0, bodySize)),
+		Time: s.At, Body: bytes.Clone(s.AppendJSON(stack[:0])),
 	}
 }
 
 // Event encodes d and returns it with what carries it; its key is [AgentKey].
 func (d *DeadLetter) Event() Event {
+	var stack [eventRoom]byte
 	return Event{
 		Type: TypeDeadLetter, ID: d.ID, Key: AgentKey(d.Server, d.Agent), Server: d.Server, Agent: d.Agent,
-		Time: d.ReceivedAt, Body: d.AppendJSON(make([]byte, 0, bodySize)),
+		Time: d.ReceivedAt, Body: bytes.Clone(d.AppendJSON(stack[:0])),
 	}
 }
-
-// bodySize is room for an ordinary body of the other types, so that it is allocated
-// once.
-const bodySize = 1024

@@ -1,9 +1,6 @@
 package schema
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-)
+import "crypto/sha256"
 
 // fingerprintStack is what [AppendFingerprint] hashes without allocating: a pop
 // of the longest kind, 255 bytes, with two long names.
@@ -28,5 +25,8 @@ func AppendFingerprint(dst []byte, server, agent string, raw []byte) []byte {
 	b = append(b, 0)
 	b = append(b, raw...)
 	sum := sha256.Sum256(b)
-	return hex.AppendEncode(dst, sum[:16])
+	for _, b := range sum[:16] {
+		dst = append(dst, hexPairs[b][:]...)
+	}
+	return dst
 }

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"math/rand/v2"
 	"time"
 )
@@ -35,15 +34,21 @@ func AppendID(dst []byte, now time.Time) []byte {
 	binary.BigEndian.PutUint64(id[:8], uint64(milli)<<16|7<<12|fraction)
 	binary.BigEndian.PutUint64(id[8:], 0b10<<62|rand.Uint64()>>2)
 
-	var text [idLen]byte
-	hex.Encode(text[0:8], id[0:4])
-	text[8] = '-'
-	hex.Encode(text[9:13], id[4:6])
-	text[13] = '-'
-	hex.Encode(text[14:18], id[6:8])
-	text[18] = '-'
-	hex.Encode(text[19:23], id[8:10])
-	text[23] = '-'
-	hex.Encode(text[24:36], id[10:16])
-	return append(dst, text[:]...)
+	dst = append(dst, "00000000-0000-0000-0000-000000000000"...)
+	text := dst[len(dst)-idLen:]
+	for i, at := range idPlaces {
+		copy(text[at:at+2], hexPairs[id[i]][:])
+	}
+	return dst
 }
+
+// idPlaces is where each byte's two digits stand in an id.
+var idPlaces = [16]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
+
+// hexPairs are the two lower-case digits of each byte.
+var hexPairs = func() (pairs [256][2]byte) {
+	for i := range pairs {
+		pairs[i] = [2]byte{lowerHex[i>>4], lowerHex[i&0xF]}
+	}
+	return pairs
+}()

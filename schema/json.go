@@ -152,6 +152,11 @@ func appendControl(dst []byte, c byte) []byte {
 // year has not four digits, or whose zone is a day or more from UTC. Nothing is
 // appended then.
 func appendTime(dst []byte, t time.Time) (_ []byte, ok bool) {
+	if t.Location() == time.UTC {
+		if b, ok := appendUTC(dst, t); ok {
+			return append(b, '"'), true
+		}
+	}
 	b, err := t.AppendText(dst)
 	if err != nil {
 		return dst, false

@@ -64,7 +64,7 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	}
 
 	a.describe(o, agent)
-	// Id, fingerprint and key share one allocation; the body is the other.
+	// Id, fingerprint, key and number share one allocation; the body is the other.
 	a.scratch = schema.AppendID(a.scratch[:0], at)
 	a.scratch = schema.AppendFingerprint(a.scratch, o.Server, agent, raw)
 	var eventID string // which hardly any key needs
@@ -72,9 +72,11 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 		eventID = string(a.scratch[:idLen])
 	}
 	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, eventID)
+	keyEnd := len(a.scratch)
+	a.scratch = o.Decoding.Numbers.AppendE164(a.scratch, p.Number)
 	made := string(a.scratch)
-	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:]
-	e.Customer.E164 = o.Decoding.Numbers.E164(p.Number)
+	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:keyEnd]
+	e.Customer.E164 = made[keyEnd:]
 	e.ReceivedAt = at.UTC()
 	if p.Lossy {
 		e.RawBase64 = base64.StdEncoding.EncodeToString(raw)

@@ -15,11 +15,12 @@ const region = "CN"
 // each, under half a megabyte for each source.
 const rememberedNumbers = 4096
 
-// Numbers turns customers' numbers, as an LQ server writes them, into E.164. It
-// remembers the numbers seen lately, because formatting one costs microseconds
-// and callers call again. It is safe for concurrent use.
+// Numbers turns customers' numbers, as an LQ server writes them, into E.164.
+// Formatting one costs microseconds: for mobiles it remembers which are assigned,
+// of the others the numbers seen lately, because callers call again. It is safe for concurrent use.
 type Numbers struct {
 	areaCode string
+	mobiles  mobiles
 	seen     *lru.Cache[string, string]
 }
 
@@ -42,17 +43,23 @@ func NewNumbers(areaCode string) (*Numbers, error) {
 // rules (chapter 3: no dashes; a mobile from elsewhere has a leading 0, a land
 // line from elsewhere its area code) do not make it certain, or where the result
 // is not a valid number.
-func (n *Numbers) E164(number string) string {
+func (n *Numbers) E164(number string) string { return string(n.AppendE164(nil, number)) }
+
+// AppendE164 appends what [Numbers.E164] gives.
+func (n *Numbers) AppendE164(dst []byte, number string) []byte {
+	if digits, ok := isMobile(number); ok {
+		return n.mobiles.append(dst, digits)
+	}
 	if number == "" {
-		return ""
+		return dst
 	}
-	if e164, ok := n.seen.Get(number); ok {
-		return e164
+	e164, ok := n.seen.Get(number)
+	if !ok {
+		e164 = n.format(number)
+		// The caller's string lives in a buffer that is used again.
+		n.seen.Add(strings.Clone(number), e164)
 	}
-	e164 := n.format(number)
-	// The caller's string lives in a buffer that is used again.
-	n.seen.Add(strings.Clone(number), e164)
-	return e164
+	return append(dst, e164...)
 }
 
 // longestNumber is 00 and the fifteen digits of E.164.
@@ -69,9 +76,7 @@ func (n *Numbers) format(number string) string {
 		dialled = number
 	case strings.HasPrefix(number, "00"):
 		dialled = "+" + number[2:]
-	case number[0] == '0': // a mobile or land line from elsewhere
-		dialled = number
-	case len(number) == 11 && number[0] == '1': // a local mobile
+	case number[0] == '0': // a land line from elsewhere
 		dialled = number
 	case len(number) == 10 && (strings.HasPrefix(number, "400") || strings.HasPrefix(number, "800")):
 		dialled = number
@@ -80,6 +85,12 @@ func (n *Numbers) format(number string) string {
 	default:
 		return ""
 	}
+	return formatNumber(dialled)
+}
+
+// formatNumber gives the international form of a number as it is dialled in the
+// region, or nothing where it is not valid.
+func formatNumber(dialled string) string {
 	parsed, err := phonenumbers.Parse(dialled, region)
 	if err != nil || !phonenumbers.IsValidNumber(parsed) {
 		return ""

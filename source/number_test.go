@@ -58,7 +58,7 @@ func TestAWrongAreaCodeIsRefused(t *testing.T) {
 func TestRememberedNumbersAreBoundedAndDoNotAliasTheCallersBuffer(t *testing.T) {
 	n, _ := NewNumbers("025")
 	for i := range 2 * rememberedNumbers {
-		n.E164(fmt.Sprintf("138%08d", i))
+		n.E164(fmt.Sprintf("8630%04d", i))
 	}
 	if got := n.seen.Len(); got != rememberedNumbers {
 		t.Errorf("remembers %d numbers, want %d", got, rememberedNumbers)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/callpop/connector/config"
 	"github.com/callpop/connector/internal/control"
+	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/internal/telemetry"
 	"github.com/callpop/connector/internal/web"
@@ -23,14 +24,17 @@ import (
 // spool, and each sink's forwarder reads the spool.
 type daemon struct {
 	config    *config.Config
+	observer  observer
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
 	sinks     []*delivery
 	intake    *source.Intake
 	sources   []source.Source
-	// health and admin are the HTTP listeners.
-	health, admin *web.Listener
+	// feed is what the public listener serves; nil where it is switched off.
+	feed *feed.Feed
+	// health, public and admin are the HTTP listeners.
+	health, public, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
 	// there can be none.
 	control *control.Server
@@ -54,7 +58,7 @@ type delivery struct {
 // this machine (a directory, a port) shows here, at once; what is wrong with
 // others (brokers, LQ servers) does not.
 func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error) {
-	d := &daemon{config: c, started: time.Now()}
+	d := &daemon{config: c, observer: w.observer, started: time.Now()}
 	if err := d.make(ctx, w); err != nil {
 		d.release(context.WithoutCancel(ctx))
 		return nil, err
@@ -90,6 +94,9 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
+	if err = d.listenPublic(ctx); err != nil {
+		return err
+	}
 	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin")); err != nil {
 		return err
 	}
@@ -110,7 +117,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	defer stopStoring(nil)
 	sinksCtx, stopSinks := context.WithCancel(ctx)
 	defer stopSinks()
-	failed := make(chan error, len(d.sources)+len(d.sinks)+2)
+	failed := make(chan error, len(d.sources)+len(d.sinks)+3)
 	fail := func(err error) {
 		if err != nil {
 			failed <- err
@@ -118,7 +125,10 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	}
 
 	var sources, intake, sinks, listeners sync.WaitGroup
-	for _, l := range []*web.Listener{d.health, d.admin} {
+	if d.feed != nil {
+		listeners.Go(func() { d.feed.Run(context.WithoutCancel(ctx)) })
+	}
+	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
 	}
 	for _, s := range d.sinks {
@@ -211,7 +221,10 @@ func (d *daemon) release(ctx context.Context) {
 		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })
 	}
 	closing.Wait()
-	for _, l := range []*web.Listener{d.health, d.admin} {
+	if d.feed != nil {
+		d.feed.Close() // before its listener, so that streams end and are not cut
+	}
+	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {
 			report("an HTTP listener", l.Close())
 		}

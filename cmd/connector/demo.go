@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/feed"
+	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/sink"
@@ -149,10 +152,14 @@ func (o *demonstration) config(address, dir string) *config.Config {
 	c.Sources = []config.Source{{Name: s.Name, Type: s.Type, Config: &s}}
 	c.Spool.Dir, c.Spool.MinFree = dir, 0
 	c.Embedded.Listen = "127.0.0.1:0"
-	c.HTTP = web.Config{Health: "127.0.0.1:0"}
+	c.HTTP = web.Config{Health: "127.0.0.1:0", Public: "127.0.0.1:0"}
+	c.Feed.SigningKey = secret.New(rand.Text() + rand.Text())
 	c.Log.Level = "warn"
 	return &c
 }
+
+// demoTokenTime is a working day's demonstration and the night after it.
+const demoTokenTime = 24 * time.Hour
 
 // show has calls made and shows what the broker delivers of them.
 func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *lqsim.Server) error {
@@ -171,12 +178,18 @@ func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *l
 	if err := server.WaitSessions(ctx, o.agents); err != nil {
 		return nil //nolint:nilerr // interrupted before all was up
 	}
+	token, err := feed.Sign(d.config.Feed.SigningKey, "demo", "801", time.Now().Add(demoTokenTime))
+	if err != nil {
+		return err
+	}
 	w.tell(`%d agents of a simulated LQ server at %s get %g pops a second.
 The same events, live from the broker:   connector tail --nats nats://%s
-How the connector is:                    http://%s/readyz
+How the connector is:                    %s/readyz
+Agent 801's page, in a browser:
+%s%s#token=%s
 Interrupt to end.
 
-`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.Addr())
+`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.URL(), d.public.URL(), pagePath("demo", "801"), token)
 
 	agents := make([]string, o.agents)
 	for i := range agents {

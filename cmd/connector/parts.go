@@ -49,7 +49,7 @@ func (d *daemon) makeSinks(ctx context.Context) error {
 			return err
 		}
 		// From here on release closes it.
-		s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(made), types: made.Types()}
+		s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(d.observer.onSink(made)), types: made.Types()}
 		d.sinks = append(d.sinks, s)
 		if err := d.refuseOwnServer(ctx, made); err != nil {
 			return fmt.Errorf("sink %s: %w", c.Name, err)
@@ -104,7 +104,7 @@ func (d *daemon) warnOfCursors(ctx context.Context) error {
 func (d *daemon) makeSources() error {
 	var err error
 	d.intake, err = source.NewIntake(source.IntakeOptions{
-		Emit: d.spool.Emit, BufferBytes: d.config.Intake.BufferBytes,
+		Emit: d.observer.onEmit(d.spool.Emit), BufferBytes: d.config.Intake.BufferBytes,
 		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"),
 	})
 	if err != nil {

@@ -25,7 +25,13 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is a process of bench where that command starts this program again.
+func TestMain(m *testing.M) {
+	if slices.Contains(os.Environ(), benchEnvironment) {
+		os.Exit(mainWithSignals())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = time.Minute
 

@@ -21,6 +21,8 @@ type world struct {
 	// stop is closed when the command should finish in order; the context is
 	// cancelled when it should not even do that.
 	stop <-chan struct{}
+	// observer is for measuring; the zero value sees nothing and costs nothing.
+	observer observer
 }
 
 // tell writes to people. Where nobody listens any more, nothing is to be done.
@@ -112,8 +114,8 @@ Try it with nothing set up:   connector demo`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		runCommand(w), demoCommand(w), simulateCommand(w), captureCommand(w), decodeCommand(w),
-		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w),
-		schemaCommand(w), versionCommand(w),
+		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w), feedCommand(w),
+		benchCommand(w), benchProcessCommand(w), schemaCommand(w), versionCommand(w),
 	)
 	// Help that was asked for is data; a sub-command that does not exist is not.
 	root.CompletionOptions.HiddenDefaultCmd = true

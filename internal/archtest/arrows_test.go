@@ -52,6 +52,7 @@ func arrows() []arrow {
 		{from: "sink", to: []string{"schema", "internal/spool"}},
 		{from: "sink/...", to: []string{"schema", "sink"}},
 
+		{from: "internal/bench", to: []string{"schema", "source", "source/frame", "source/pop", "source/lqsim", "internal/spool"}},
 		{from: "internal/control", to: []string{"schema", "sink", "internal/spool"}},
 		{from: "internal/...", to: []string{"schema", "internal/..."}},
 		{from: "config", to: sides},

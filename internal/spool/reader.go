@@ -26,9 +26,10 @@ const (
 // Reader reads the events of one type in the order of their sequence. It is for
 // one goroutine at a time, but Close may be called from another.
 //
-// It keeps nothing in the server: each Next is a direct get of the records after
-// the last one handed out. So there is no consumer that a restart forgets, that
-// counts against limits, or that a client could delete.
+// It keeps nothing in the server: each Next takes the records after the last one
+// handed out from the newest that are in memory, or else by a direct get. So there
+// is no consumer that a restart forgets, that counts against limits, or that a
+// client could delete.
 type Reader struct {
 	spool  *Spool
 	stream stream
@@ -36,7 +37,6 @@ type Reader struct {
 	last uint64
 	lost uint64
 
-	engine *engine // in which last was read
 	inbox  *inbox
 	closed chan struct{}
 	once   sync.Once
@@ -51,11 +51,10 @@ func (s *Spool) Read(ctx context.Context, t schema.Type, after uint64) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("read the spool: %w", err)
 	}
-	e, err := s.acquire(ctx, false, nil)
-	if err != nil {
+	if _, err := s.acquire(ctx, false, nil); err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", st.name, err)
 	}
-	return &Reader{spool: s, stream: st, last: after, engine: e, closed: make(chan struct{})}, nil
+	return &Reader{spool: s, stream: st, last: after, closed: make(chan struct{})}, nil
 }
 
 // Next waits until there is a record and returns those that are there now, at
@@ -91,7 +90,12 @@ func (r *Reader) next(ctx context.Context, limit int) ([]Record, error) {
 			return nil, err
 		}
 		known, grown := r.spool.tails[r.stream.index].wait()
-		records, err := r.batch(ctx, e, min(limit, maxBatch))
+		records := e.recents[r.stream.index].after(r.last, min(limit, maxBatch), r.spool.sequence)
+		if n := len(records); n > 0 {
+			r.last = records[n-1].Sequence
+			return records, nil
+		}
+		records, err = r.batch(ctx, e, min(limit, maxBatch))
 		if len(records) > 0 {
 			// An error on the way is that of the next call too.
 			return records, nil
@@ -145,7 +149,10 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	if err != nil {
 		return err
 	}
+	gap, ok := r.spool.gapAt(r.stream, r.last+1)
 	switch {
+	case ok:
+		r.pass(gap.To)
 	case state.First > r.last+1:
 		r.pass(state.First - 1)
 	case r.last+1 <= e.last[r.stream.index]:
@@ -165,13 +172,13 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	return nil
 }
 
-// pass counts everything up to sequence as lost.
+// pass counts every event up to sequence as lost.
 func (r *Reader) pass(sequence uint64) {
-	r.lost += sequence - r.last
+	r.lost += sequence - r.last - r.spool.neverGiven(r.stream, r.last+1, sequence)
 	r.last = sequence
 }
 
-// Lost returns how many sequences were gone, by the log's limits or by damage,
+// Lost returns how many events were gone, by the log's limits or by damage,
 // before records that were handed out: between the reader's start and the first,
 // and between one and the next.
 func (r *Reader) Lost() uint64 { return r.lost }

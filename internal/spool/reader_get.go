@@ -32,11 +32,6 @@ func (r *Reader) open(e *engine) (*inbox, error) {
 		return r.inbox, nil
 	}
 	r.drop()
-	if r.engine != e {
-		// A stream that came back without its end gives those sequences to others.
-		r.last = min(r.last, e.last[r.stream.index])
-		r.engine = e
-	}
 	in := &inbox{engine: e, prefix: e.reads.NewInbox() + ".", answers: make(chan *nats.Msg, maxGet+1)}
 	var err error
 	if in.sub, err = e.reads.ChanSubscribe(in.prefix+"*", in.answers); err != nil {
@@ -70,13 +65,18 @@ func (r *Reader) get(ctx context.Context, e *engine, batch int) (answer, error) 
 	if err != nil {
 		return answer{}, err
 	}
+	return r.ask(ctx, in, server.JSApiMsgGetRequest{Seq: r.last + 1, Batch: batch, MaxBytes: maxBatchBytes})
+}
+
+// ask makes one get of several records.
+func (r *Reader) ask(ctx context.Context, in *inbox, request server.JSApiMsgGetRequest) (answer, error) {
 	in.requests++
 	reply := in.prefix + strconv.FormatUint(in.requests, 10)
-	body, err := json.Marshal(server.JSApiMsgGetRequest{Seq: r.last + 1, Batch: batch, MaxBytes: maxBatchBytes})
+	body, err := json.Marshal(request)
 	if err != nil {
 		return answer{}, err
 	}
-	if err := e.reads.PublishRequest(apiPrefix+"DIRECT.GET."+r.stream.name, reply, body); err != nil {
+	if err := in.engine.reads.PublishRequest(apiPrefix+"DIRECT.GET."+r.stream.name, reply, body); err != nil {
 		return answer{}, err
 	}
 	return r.collect(ctx, in)
@@ -120,7 +120,9 @@ func (r *Reader) collect(ctx context.Context, in *inbox) (answer, error) {
 		if header(m, nats.JSLastSequence) != previous || sequence <= last {
 			return answer{}, errTorn
 		}
-		lost += sequence - last - 1
+		if sequence > last+1 {
+			lost += sequence - last - 1 - r.spool.neverGiven(r.stream, last+1, sequence-1)
+		}
 		previous, last = sequence, sequence
 		event, err := schema.FromNATSHeaders(m.Header.Get, m.Data)
 		if err != nil {
@@ -144,4 +146,12 @@ func header(m *nats.Msg, name string) uint64 {
 }
 
 // sequence is the CloudEvents attribute spoolsequence.
-func (s *Spool) sequence(n uint64) string { return fmt.Sprintf("%s-%020d", s.id, n) }
+func (s *Spool) sequence(n uint64) string {
+	var stack [64]byte
+	text := append(append(stack[:0], s.id...), "-00000000000000000000"...)
+	for at := len(text) - 1; n > 0; at-- {
+		text[at] = byte('0' + n%10)
+		n /= 10
+	}
+	return string(text)
+}

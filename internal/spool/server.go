@@ -40,6 +40,8 @@ type engine struct {
 	gate         *gate
 	// syncers bring the streams to disk; nil unless spool.sync is always.
 	syncers [len(streams)]*syncer
+	// recents are the newest events of each stream.
+	recents [len(streams)]recent
 	// last is the newest sequence of each stream when the engine started.
 	last [len(streams)]uint64
 	// retired is closed before the server is shut down.
@@ -178,6 +180,9 @@ func (s *Spool) start(ctx context.Context) (_ *engine, err error) {
 			return nil, err
 		}
 	}
+	if err := s.mend(); err != nil {
+		return nil, err
+	}
 	log := &serverLog{logger: s.logger}
 	e := &engine{retired: make(chan struct{})}
 	if e.server, err = server.NewServer(o); err != nil {
@@ -244,7 +249,7 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 		}
 		e.last[i] = state.Last
 	}
-	if err := s.clampCursors(ctx, e); err != nil {
+	if err := s.report(ctx, e); err != nil {
 		return err
 	}
 	conn, err := s.dial(e, "gate", s.logins.gate)

@@ -15,9 +15,11 @@ type Config struct {
 	// Health is the address of /livez, /readyz and /metrics; empty serves them
 	// nowhere.
 	Health string `koanf:"health"`
-	// Public is the address of the agent feed and its script. This version does
-	// not serve them: it must be empty.
+	// Public is the address of the agent feed, its script and the sample page;
+	// empty serves them nowhere.
 	Public string `koanf:"public"`
+	// PublicTLS makes the public address HTTPS, where its files are set.
+	PublicTLS TLS `koanf:"public_tls"`
 	// Admin is the address for operators and their tools; empty serves them
 	// nowhere.
 	Admin string `koanf:"admin"`
@@ -58,7 +60,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.Public != "" {
-		errs = append(errs, fmt.Errorf("public: %q: expected nothing: this version does not serve the agent feed", c.Public))
+		if _, err := host(c.Public); err != nil {
+			errs = append(errs, fmt.Errorf("public: %q: expected host:port, such as 0.0.0.0:8443, or nothing: %w", c.Public, err))
+		}
 	}
 	if err := checkToken(c.AdminToken); err != nil {
 		errs = append(errs, fmt.Errorf("admin_token: %w", err))
@@ -70,7 +74,7 @@ func (c Config) Validate() error {
 	} else if c.Pprof {
 		errs = append(errs, errors.New("pprof: true: expected false, or an address in http.admin to serve profiles on"))
 	}
-	return errors.Join(append(errs, c.AdminTLS.check("admin_tls"))...)
+	return errors.Join(append(errs, c.PublicTLS.check("public_tls"), c.AdminTLS.check("admin_tls"))...)
 }
 
 func (c Config) checkAdmin() error {

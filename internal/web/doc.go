@@ -7,6 +7,9 @@
 //     that the body lists, brokers and LQ servers that are away among them;
 //   - /metrics, in the formats of Prometheus.
 //
-// They answer GET and HEAD. Nothing on this listener is personal or secret: no
+// The public and the admin listener serve handlers of other packages; here are
+// their addresses, their limits and, of the admin one, who may come in.
+//
+// The health listener answers GET and HEAD. Nothing on this listener is personal or secret: no
 // agent, no customer, no credential; it may listen anywhere.
 package web

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -27,6 +28,9 @@ type limits struct {
 	writeTimeout time.Duration
 	idleTimeout  time.Duration
 	stopTimeout  time.Duration
+	// userTimeout is how long a peer may leave data unacknowledged; 0 is the
+	// system's own time.
+	userTimeout time.Duration
 }
 
 // Listener is one HTTP listener.
@@ -35,7 +39,10 @@ type Listener struct {
 	key      string
 	listener net.Listener // nil where it is switched off
 	server   *http.Server
-	limits   limits
+	// secure is set where it speaks TLS. The server's own configuration of TLS does
+	// not tell: Serve makes one for itself.
+	secure bool
+	limits limits
 	// closed is closed by Close.
 	closed chan struct{}
 	once   sync.Once
@@ -66,9 +73,10 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		if err != nil {
 			return nil, fmt.Errorf("%s_%w", key, err)
 		}
-		s.server.TLSConfig = certificate.Config()
+		s.server.TLSConfig, s.secure = certificate.Config(), true
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	bound := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return boundUnacknowledged(raw, l.userTimeout) }}
+	listener, err := bound.Listen(ctx, "tcp", address)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
@@ -95,7 +103,7 @@ func (l *Listener) URL() string {
 	switch {
 	case l.listener == nil:
 		return ""
-	case l.server.TLSConfig != nil:
+	case l.secure:
 		return "https://" + l.Addr().String()
 	default:
 		return "http://" + l.Addr().String()
@@ -115,7 +123,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() {
-		if l.server.TLSConfig != nil {
+		if l.secure {
 			served <- l.server.ServeTLS(l.listener, "", "")
 		} else {
 			served <- l.server.Serve(l.listener)

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package bench
+
+func raiseDescriptors(int) error { return nil }
