@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
-	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -29,52 +27,76 @@ type call struct {
 
 // hook posts calls to a CRM.
 type hook struct {
-	url    string // empty: nowhere
+	url    string
+	token  string // for Authorization: Bearer; empty: none
 	client *retryablehttp.Client
-	log    *slog.Logger
 }
 
-// Within one attempt to handle an event the hook is tried so often; after that
-// the event itself is tried again, for as long as it takes.
-const hookRetries = 3
+// One attempt to post is up to three tries, for what passes within seconds; after
+// it the outbox waits longer and longer.
+const (
+	hookRetries   = 2
+	hookTimeout   = 5 * time.Second // of a try
+	firstWait     = 100 * time.Millisecond
+	lastWait      = 2 * time.Second
+	postsAtOnce   = 8
+	maxAnswer     = 64 << 10 // is read of an answer, so that its connection can be kept
+	hookUserAgent = "callpop-crm-example"
+)
 
-func newHook(url string, log *slog.Logger) *hook {
-	client := retryablehttp.NewClient() // tries again on 5xx, 429 (as Retry-After says) and lost connections
-	client.RetryMax = hookRetries
-	client.RetryWaitMin, client.RetryWaitMax = 100*time.Millisecond, 5*time.Second
-	client.HTTPClient.Timeout = 10 * time.Second
+func newHook(url, token string) *hook {
+	client := retryablehttp.NewClient() // tries again on 5xx, 429 and lost connections
+	client.RetryMax, client.RetryWaitMin, client.RetryWaitMax = hookRetries, firstWait, lastWait
+	client.Backoff = func(shortest, longest time.Duration, try int, answer *http.Response) time.Duration {
+		// Retry-After may ask for days: those are the outbox's to wait.
+		return min(longest, retryablehttp.DefaultBackoff(shortest, longest, try, answer))
+	}
+	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	client.Logger = nil // its lines would have the URL, which may hold a secret
-	return &hook{url: url, client: client, log: log}
+	client.HTTPClient.Timeout = hookTimeout
+	client.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // a redirect may make a GET of the POST
+	}
+	if transport, ok := client.HTTPClient.Transport.(*http.Transport); ok {
+		transport.MaxIdleConnsPerHost = postsAtOnce
+	}
+	return &hook{url: url, token: token, client: client}
 }
 
-// maxAnswer is what is read of an answer, so that its connection can be kept.
-const maxAnswer = 64 << 10
-
-// post sends a call. A repeat carries the same Idempotency-Key, by which the CRM
-// knows it. A call that the CRM refuses is logged and let go: it would refuse it
-// again.
-func (h *hook) post(ctx context.Context, c call) error {
-	if h.url == "" {
-		return nil
-	}
-	body, err := json.Marshal(c)
+// post sends a call, and says what became of it. A repeat carries the same
+// Idempotency-Key, by which the CRM knows it. Where it is to wait, why says for
+// what, without the URL.
+func (h *hook) post(ctx context.Context, event string, body []byte) (s state, why string) {
+	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, h.url, body)
 	if err != nil {
-		return err
-	}
-	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
-	if err != nil {
-		return err
+		return waiting, "the URL is none"
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Idempotency-Key", c.Event)
-	response, err := h.client.Do(request)
+	request.Header.Set("Idempotency-Key", event)
+	request.Header.Set("User-Agent", hookUserAgent)
+	if h.token != "" {
+		request.Header.Set("Authorization", "Bearer "+h.token)
+	}
+	answer, err := h.client.Do(request)
 	if err != nil {
-		return fmt.Errorf("post call of event %s to the hook: %w", c.Event, err)
+		var of *url.Error
+		if errors.As(err, &of) {
+			err = of.Err
+		}
+		return waiting, err.Error()
 	}
-	defer func() { _ = response.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
-	if response.StatusCode >= 300 {
-		h.log.Warn("the CRM refused a call", "event", c.Event, "status", response.Status)
+	defer func() { _ = answer.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
+	switch answer.StatusCode {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return refused, answer.Status // this call, and it would do so again
+	default:
+		if answer.StatusCode/100 == 2 {
+			return done, ""
+		}
+		return waiting, answer.Status // a wrong token, a wrong path, a broken CRM: all of these get mended
 	}
-	return nil
 }
+
+// close ends the connections that are kept.
+func (h *hook) close() { h.client.HTTPClient.CloseIdleConnections() }

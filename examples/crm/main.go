@@ -1,8 +1,8 @@
 // Command crm shows who is calling: on each pop it looks the number up in a
-// customer table, posts the call to a CRM's web hook, and shows the customer's
-// card. It reads the events of the callpop connector from NATS or Kafka:
+// customer table, shows the customer's card, and posts the call to a CRM's web
+// hook. It reads the events of the callpop connector from NATS or Kafka:
 //
-//	go run ./examples/crm --nats nats://127.0.0.1:4222 --hook http://127.0.0.1:9000/calls
+//	go run ./examples/crm --hook http://127.0.0.1:9000/calls
 package main
 
 import (
@@ -18,15 +18,17 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/callpop/connector/examples/internal/sqlite"
 	"github.com/callpop/connector/examples/internal/subscribe"
 	"github.com/callpop/connector/schema"
-	"github.com/callpop/connector/schema/consume"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 	case err != nil:
@@ -35,69 +37,81 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	events := subscribe.Options{Name: "crm", Types: []schema.Type{schema.TypeCallPop}, Log: log}
+// tokenVariable holds the hook's token: a command line can be read by everybody.
+const tokenVariable = "CRM_HOOK_TOKEN"
+
+// settings are what the command line says.
+type settings struct {
+	events      subscribe.Options
+	db          string
+	customers   string
+	hook        string
+	late        time.Duration
+	showNumbers bool
+}
+
+func parse(args []string, log *slog.Logger, stderr io.Writer) (*settings, error) {
+	s := &settings{events: subscribe.Options{Name: "crm", Types: []schema.Type{schema.TypeCallPop}, Log: log}}
 	flags := flag.NewFlagSet("crm", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	events.Flags(flags)
-	path := flags.String("db", "crm.db", "the file with the customers; it is made, with a few of them, where it is not there")
-	hook := flags.String("hook", "", "the CRM's URL, which gets a POST for each call; empty: none")
-	late := flags.Duration("late", time.Minute, "how old a pop may be to be shown: after an outage nobody wants last hour's calls on the screen")
+	s.events.Flags(flags)
+	flags.StringVar(&s.db, "db", "crm.db", "the `file` with the customers and the calls that the CRM has not got yet; it is made where it is not there, with a few customers")
+	flags.StringVar(&s.customers, "customers", "", "a `file` of customers to add at the start: number,name[,company[,note]] in each line")
+	flags.StringVar(&s.hook, "hook", "", "the CRM's `URL`, which gets a POST for each call; empty: none. The environment's "+tokenVariable+" is its bearer token")
+	flags.DurationVar(&s.late, "late", time.Minute, "how old a pop may be to be shown: after an outage nobody wants last hour's calls on the screen")
+	flags.BoolVar(&s.showNumbers, "show-numbers", false, "show telephone numbers as they are; else their middle is hidden")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return nil, err
 	}
-	if *hook != "" {
-		if u, err := url.Parse(*hook); err != nil || u.Host == "" {
-			return fmt.Errorf("-hook is %q: expected a URL such as http://crm.example/calls", *hook)
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("argument %q: expected flags alone", flags.Arg(0))
+	}
+	if s.hook != "" {
+		u, err := url.Parse(s.hook)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, errors.New("-hook is no URL: expected one such as http://crm.example/calls") // which may hold a secret
 		}
 	}
-	customers, err := openCustomers(ctx, *path)
+	if s.late <= 0 {
+		return nil, fmt.Errorf("-late is %v: expected more than nothing, such as 1m", s.late)
+	}
+	return s, nil
+}
+
+// run runs the program until ctx is done.
+func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) (err error) {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	s, err := parse(args, log, stderr)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, customers.close()) }()
-	c := &crm{customers: customers, hook: newHook(*hook, log), late: *late, screen: stdout}
-	return events.Run(ctx, c.handle)
-}
-
-// crm does for each pop what a CRM would.
-type crm struct {
-	customers *customers
-	hook      *hook
-	late      time.Duration
-	screen    io.Writer
-}
-
-// handle is called again for an event that it returned an error for, and for one
-// that was not acknowledged before a restart: what it changes goes by the event's
-// id, so that doing it twice is doing it once.
-func (c *crm) handle(ctx context.Context, d *consume.Delivery) error {
-	handled, err := c.customers.handled(ctx, d.Event.ID)
-	if err != nil || handled {
-		return err
-	}
-	who, err := c.customers.find(ctx, d.CallPop.Customer)
+	db, err := sqlite.Open(ctx, s.db, customersTable+outboxTable)
 	if err != nil {
 		return err
 	}
-	late := d.Late(time.Now(), c.late)
-	if err := c.hook.post(ctx, call{
-		Event: d.Event.ID, Key: d.CallPop.Key, Server: d.CallPop.Server, Agent: d.CallPop.Agent.ID,
-		Mode: string(d.CallPop.Pop.Mode), Number: number(d.CallPop), At: d.CallPop.ReceivedAt, Late: late, Customer: who,
-	}); err != nil {
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if s.customers != "" {
+		all, err := readCustomers(s.customers)
+		if err != nil {
+			return err
+		}
+		if err := addCustomers(ctx, db, all); err != nil {
+			return err
+		}
+	} else if err := addSamples(ctx, db); err != nil {
 		return err
 	}
-	if !late {
-		showCard(c.screen, d.CallPop, who)
-	}
-	return c.customers.settle(ctx, d.Event.ID)
-}
 
-// number is the customer's number in its international form where that is known.
-func number(p *schema.CallPop) string {
-	if p.Customer.E164 != "" {
-		return p.Customer.E164
+	box := &outbox{db: db, filled: make(chan struct{}, 1)}
+	c := &crm{
+		outbox: box, posts: s.hook != "", late: s.late,
+		screen: &screen{w: stdout, showNumbers: s.showNumbers},
 	}
-	return p.Customer.Number
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.events.RunAll(ctx, c.handle) })
+	if c.posts {
+		p := &poster{outbox: box, hook: newHook(s.hook, env(tokenVariable)), log: log}
+		group.Go(func() error { return p.run(ctx) })
+	}
+	return group.Wait()
 }
