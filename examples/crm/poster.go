@@ -18,7 +18,7 @@ type poster struct {
 }
 
 const (
-	postsPerLook = 64
+	postsPerLook = 128
 	// The pause before a call is posted again doubles from one to the other.
 	firstPause = time.Second
 	lastPause  = 5 * time.Minute

@@ -34,7 +34,7 @@ func Start(t testing.TB, run func(context.Context) error) (stop func()) {
 // Until waits until something is so.
 func Until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(Patience); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(Patience); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v in vain until %s", Patience, what)
 		}
