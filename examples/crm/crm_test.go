@@ -57,14 +57,14 @@ func (c *crmServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil, json.Unmarshal(body, &got) != nil, got.Event != key, r.Header.Get("Authorization") != "Bearer of the ring":
 		http.Error(w, "what is this?", http.StatusTeapot)
-	case c.down, c.requests%301 == 0:
+	case c.down, c.requests%997 == 0:
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 	case key == c.refuse:
 		c.refusals++
 		http.Error(w, "not this one", http.StatusUnprocessableEntity)
 	default:
 		c.calls[key] = got
-		if c.requests%401 == 0 {
+		if c.requests%1499 == 0 {
 			panic(http.ErrAbortHandler) // it took the call, and its answer is lost
 		}
 	}

@@ -179,7 +179,7 @@ func parseQuery(values url.Values) (*query, *problem) {
 		return nil, bad("key", fmt.Sprintf("%d bytes", len(q.key)), fmt.Sprintf("1 to %d bytes of UTF-8: an event's key, such as hq/1234", maxKey))
 	case values.Has("number"):
 		if q.number = plain(number); q.number == "" || len(number) > maxNumber || !utf8.ValidString(number) {
-			return nil, bad("number", fmt.Sprintf("%d bytes", len(number)), fmt.Sprintf("1 to %d bytes: a number as the telephone system writes it, or as +8613812345678 (%%2B8613812345678)", maxNumber))
+			return nil, bad("number", fmt.Sprintf("%d bytes", len(number)), fmt.Sprintf("1 to %d bytes: a number as the telephone system writes it, or as +862586307627 (%%2B862586307627)", maxNumber))
 		}
 	}
 	if values.Has("limit") {

@@ -34,6 +34,8 @@ func Start(t testing.TB, run func(context.Context) error) (stop func()) {
 // Until waits until something is so.
 func Until(t testing.TB, what string, is func() bool) {
 	t.Helper()
+	begun := time.Now()
+	defer func() { t.Logf("%v until %s", time.Since(begun).Round(time.Millisecond), what) }()
 	for end := time.Now().Add(Patience); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v in vain until %s", Patience, what)
