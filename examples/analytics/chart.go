@@ -12,7 +12,8 @@ import (
 const (
 	plotWidth   = 1000.0
 	plotLeft    = 60.0
-	plotRight   = 90.0
+	barsRight   = 30.0 // room for half of the last hour's name
+	lanesRight  = 110.0
 	barsHeight  = 240.0
 	barsTop     = 28.0
 	laneHeight  = 20.0
@@ -20,10 +21,21 @@ const (
 	fewestHours = 3
 )
 
-// timeAxis is the part of the day of which something is known, in whole hours.
+// timeAxis is a part of a day, in whole hours.
 type timeAxis struct {
 	from, to time.Time
+	end      float64 // where it ends in the drawing
 	Ticks    []tick
+}
+
+// span is the time from the first to the last of what is seen.
+type span struct{ first, last time.Time }
+
+func (s *span) see(from, to time.Time) {
+	if s.first.IsZero() {
+		s.first, s.last = from, to
+	}
+	s.first, s.last = earlier(s.first, from), later(s.last, to)
 }
 
 // tick is a place on an axis.
@@ -32,27 +44,13 @@ type tick struct {
 	Label string
 }
 
-func newTimeAxis(r *report) timeAxis {
+// newTimeAxis makes the axis of what is seen of a report's day.
+func newTimeAxis(r *report, seen span, right float64) timeAxis {
 	end := r.from.AddDate(0, 0, 1)
-	first, last := end, r.from
-	see := func(from, to time.Time) {
-		first, last = earlier(first, from), later(last, to)
+	if seen.first.IsZero() {
+		seen = span{r.from, end}
 	}
-	for _, q := range r.quarters {
-		at := r.clock(q.quarter)
-		see(at, at.Add(15*time.Minute))
-	}
-	for _, p := range r.presences {
-		for _, s := range p.stretches {
-			if s.Reach != off {
-				see(s.From, s.To)
-			}
-		}
-	}
-	if !first.Before(last) {
-		first, last = r.from, end
-	}
-	a := timeAxis{from: first.Truncate(time.Hour), to: later(last, first.Add(time.Hour*fewestHours))}
+	a := timeAxis{from: seen.first.Truncate(time.Hour), to: later(seen.last, seen.first.Add(time.Hour*fewestHours)), end: plotWidth - right}
 	if whole := a.to.Truncate(time.Hour); whole.Before(a.to) {
 		a.to = whole.Add(time.Hour)
 	}
@@ -84,7 +82,7 @@ func (r *report) clock(quarter string) time.Time {
 // x is where a time is in the drawing.
 func (a *timeAxis) x(at time.Time) float64 {
 	share := at.Sub(a.from).Seconds() / a.to.Sub(a.from).Seconds()
-	return round(plotLeft + (plotWidth-plotLeft-plotRight)*min(1, max(0, share)))
+	return round(plotLeft + (a.end-plotLeft)*min(1, max(0, share)))
 }
 
 // round to what a drawing can show.
@@ -121,9 +119,14 @@ type quarterChart struct {
 
 type legend struct{ Class, Name string }
 
-func newQuarterChart(r *report, x timeAxis, of colours) quarterChart {
+func newQuarterChart(r *report, of colours) quarterChart {
+	var seen span
+	for _, q := range r.quarters {
+		seen.see(r.clock(q.quarter), r.clock(q.quarter).Add(15*time.Minute))
+	}
+	x := newTimeAxis(r, seen, barsRight)
 	c := quarterChart{
-		Width: plotWidth, Height: barsTop + barsHeight + axisHeight, Left: plotLeft, Right: plotWidth - plotRight,
+		Width: plotWidth, Height: barsTop + barsHeight + axisHeight, Left: plotLeft, Right: x.end,
 		Bottom: barsTop + barsHeight, Hours: x.Ticks,
 	}
 	sums := map[string]int{}
@@ -201,8 +204,17 @@ type lane struct {
 	Parts     []rect
 }
 
-func newPresenceChart(r *report, x timeAxis) presenceChart {
-	c := presenceChart{Width: plotWidth, Left: plotLeft, Right: plotWidth - plotRight, Top: barsTop, Hours: x.Ticks}
+func newPresenceChart(r *report) presenceChart {
+	var seen span
+	for _, p := range r.presences {
+		for _, s := range p.stretches {
+			if s.Reach != off {
+				seen.see(s.From, s.To)
+			}
+		}
+	}
+	x := newTimeAxis(r, seen, lanesRight)
+	c := presenceChart{Width: plotWidth, Left: plotLeft, Right: x.end, Top: barsTop, Hours: x.Ticks}
 	all := slices.Clone(r.presences)
 	slices.SortStableFunc(all, func(a, b presence) int { return cmp.Compare(a.share(), b.share()) })
 	for i, p := range all[:min(len(all), shownPeople)] {

@@ -17,8 +17,8 @@ import (
 // begins its serial numbers anew, and what happened in it.
 type simulation struct {
 	zone     *time.Location
-	days     [2]time.Time // when they begin
-	pops     [2][]exampletest.Pop
+	days     [2]time.Time         // when they begin
+	pops     [2][]exampletest.Pop // each day's, in their order
 	sessions []schema.Event
 	calls    []simulated
 	// reached is, for each agent, each second of the two days: u, d, or a space.
@@ -32,7 +32,7 @@ type simulated struct {
 }
 
 // opens is when the agents begin, in seconds of the day; calls come ten minutes later
-// and for an hour.
+// and for an hour, and for a few minutes in the afternoon.
 const opens = 8*3600 + 50*60
 
 const daySeconds = 24 * 3600
@@ -47,20 +47,14 @@ func simulate(t *testing.T) *simulation {
 	agents := strings.Fields("99 801 802 803 804 805 806 807 808 809 810 811")
 	for day := range s.days {
 		s.days[day] = time.Date(now.Year(), now.Month(), now.Day()-2+day, 0, 0, 0, 0, zone)
-		s.pops[day] = exampletest.Simulate(t, exampletest.Options{
-			Agents: agents, Pops: 7700, Rate: 2.2, Seed: uint64(day + 1), Format: lqsim.Mixed,
+		o := exampletest.Options{
+			Agents: agents, Pops: 7600, Rate: 2.2, Seed: uint64(day + 1), Format: lqsim.Mixed,
 			Start: s.days[day].Add((opens + 600) * time.Second),
-		})
-		at := map[string]int{} // in s.calls, by serial number
-		for _, p := range s.pops[day] {
-			i, known := at[p.Pop.SN]
-			if !known {
-				i = len(s.calls)
-				at[p.Pop.SN] = i
-				s.calls = append(s.calls, simulated{day: day})
-			}
-			s.calls[i].pops = append(s.calls[i].pops, p)
 		}
+		s.happen(day, exampletest.Simulate(t, o))
+		// The same seed: the morning's callers call again, under its serial numbers.
+		o.Start, o.Pops = o.Start.Add(5*time.Hour), 600
+		s.happen(day, exampletest.Simulate(t, o))
 	}
 	if len(s.calls) < 10_000 {
 		t.Fatalf("%d calls: want ten thousand", len(s.calls))
@@ -70,6 +64,21 @@ func simulate(t *testing.T) *simulation {
 		s.attend(agent, rng)
 	}
 	return s
+}
+
+// happen adds pops, of which those with one serial number are a call.
+func (s *simulation) happen(day int, pops []exampletest.Pop) {
+	s.pops[day] = append(s.pops[day], pops...)
+	at := map[string]int{} // in s.calls
+	for _, p := range pops {
+		i, known := at[p.Pop.SN]
+		if !known {
+			i = len(s.calls)
+			at[p.Pop.SN] = i
+			s.calls = append(s.calls, simulated{day: day})
+		}
+		s.calls[i].pops = append(s.calls[i].pops, p)
+	}
 }
 
 // attend makes up an agent's sessions: on both days, with breaks; some agents'
@@ -104,9 +113,9 @@ func (s *simulation) attend(agent string, rng *rand.Rand) {
 		up := at + 1 + rng.IntN(5)
 		mark(since, up, 'd')
 		say(up, schema.Connected, since, up)
-		end := at + 5000 + rng.IntN(100)
+		end := at + 20_000 + rng.IntN(100)
 		for {
-			down := up + 100 + rng.IntN(2000)
+			down := up + 100 + rng.IntN(9000)
 			if down >= end {
 				break
 			}
@@ -168,7 +177,7 @@ func (s *simulated) region() string {
 	}
 	for prefix, region := range map[string]string{
 		"010": "Beijing", "020": "Guangdong", "021": "Shanghai", "0512": "Jiangsu", "0551": "Anhui", "0571": "Zhejiang", "0755": "Guangdong",
-		"0550": "Anhui", "0552": "Anhui", "0835": "Sichuan", "0855": "Guizhou", "400": "China",
+		"0550": "Anhui", "0552": "Anhui", "0835": "Sichuan", "0855": "Guizhou", "400": "China, other",
 	} {
 		if strings.HasPrefix(number, prefix) {
 			return region
@@ -187,7 +196,10 @@ func (s *simulated) region() string {
 	}
 	_, province, found := strings.Cut(place, ", ")
 	if !found {
-		return place
+		province = place
+	}
+	if province == "China" {
+		return "China, other"
 	}
 	return province
 }

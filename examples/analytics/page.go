@@ -25,7 +25,7 @@ func pageTemplate() *template.Template {
 // How much of each a page shows.
 const (
 	shownCallers = 20
-	shownAgents  = 30
+	shownAgents  = 20
 	shownRegions = 15
 	shownPeople  = 40 // in the plot of availability
 )
@@ -64,9 +64,8 @@ func newPage(r *report) *page {
 		p.Until = r.to.In(r.from.Location()).Format("15:04")
 	}
 	colours := newColours(r.modes)
-	x := newTimeAxis(r)
-	p.Quarters = newQuarterChart(r, x, colours)
-	p.Presence = newPresenceChart(r, x)
+	p.Quarters = newQuarterChart(r, colours)
+	p.Presence = newPresenceChart(r)
 	p.OtherUp = max(0, len(r.presences)-shownPeople)
 	p.Available = available(r.presences)
 	p.Agents, p.OtherAgents = agentBars(r)

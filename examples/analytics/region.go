@@ -18,7 +18,7 @@ const (
 	noRegion = unknown
 	// noProvince is of a Chinese number that belongs to no province: a 400 or 800
 	// number, or a mobile of a block that the table does not have.
-	noProvince = "China"
+	noProvince = "China, other"
 )
 
 // regionOf is the region of a number in its international form, which may be empty.
@@ -59,7 +59,7 @@ func names() map[string]string {
 		"Shanxi": "山西", "Sichuan": "四川", "Tianjin": "天津", "Tibet": "西藏", "Xinjiang": "新疆", "Yunnan": "云南",
 		"Zhejiang": "浙江",
 
-		noProvince: "全国号码", unknown: "未知",
+		noProvince: "中国其他", unknown: "未知",
 
 		// The modes, as the manual's chapter 8 names them.
 		"inbound": "呼入", "manual_outbound": "手工呼出", "auto_outbound": "自动呼出", "inbound_conference": "呼入三方通话",

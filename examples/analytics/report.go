@@ -46,9 +46,10 @@ type agentCount struct {
 
 // repeatCaller is a number that called more than once on one day.
 type repeatCaller struct {
-	Shown, Region string
-	Calls, Agents int
-	First, Last   time.Time
+	// ID is what the database calls the number, of which Shown is what may be seen.
+	ID, Shown, Region string
+	Calls, Agents     int
+	First, Last       time.Time
 }
 
 // readReport reads a day, and writes its availability, which is worked out here.
@@ -85,11 +86,11 @@ func (s *store) readReport(ctx context.Context, tx *sql.Tx, day string, now time
 		query(ctx, tx, func(scan scan) error {
 			var c repeatCaller
 			var first, last int64
-			err := scan(&c.Shown, &c.Region, &c.Calls, &c.Agents, &first, &last)
+			err := scan(&c.ID, &c.Shown, &c.Region, &c.Calls, &c.Agents, &first, &last)
 			c.First, c.Last = time.Unix(0, first).In(s.zone), time.Unix(0, last).In(s.zone)
 			r.repeats = append(r.repeats, c)
 			return err
-		}, `SELECT shown, region, calls, agents, first, last FROM repeat_callers WHERE day = ?
+		}, `SELECT caller, shown, region, calls, agents, first, last FROM repeat_callers WHERE day = ?
 			ORDER BY calls DESC, last DESC LIMIT ?`, day, shownCallers),
 	)
 	if err != nil {
@@ -100,6 +101,11 @@ func (s *store) readReport(ctx context.Context, tx *sql.Tx, day string, now time
 	})
 	if r.presences, err = presences(ctx, tx, r.from, r.to); err != nil {
 		return nil, err
+	}
+	for _, p := range r.presences {
+		if !slices.Contains(r.servers, p.server) {
+			r.servers = append(r.servers, p.server)
+		}
 	}
 	return r, writeAvailability(ctx, tx, day, r.presences)
 }

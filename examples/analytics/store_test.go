@@ -187,7 +187,7 @@ func TestAvailabilityIsUpOutsideGaps(t *testing.T) {
 func TestARegionIsAProvinceOrACountry(t *testing.T) {
 	for number, want := range map[string]string{
 		"": "unknown", "+": "unknown", "10086": "unknown", "+999999999999999999": "unknown",
-		"+862586307627": "Jiangsu", "+861086307627": "Beijing", "+8613812345678": "Jiangsu", "+864001234567": "China",
+		"+862586307627": "Jiangsu", "+861086307627": "Beijing", "+8613812345678": "Jiangsu", "+864001234567": "China, other",
 		"+865512345678": "Anhui", "+8647112345678": "Inner Mongolia", "+14155552671": "United States", "+85221234567": "Hong Kong SAR China",
 	} {
 		if got := regionOf(number); got != want {
