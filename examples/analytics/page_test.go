@@ -69,8 +69,8 @@ func TestADayLooksRightInABrowser(t *testing.T) {
 		name string
 		browsertest.Look
 	}{
-		{"light", browsertest.Look{Width: 1280, Height: 2250}},
-		{"dark", browsertest.Look{Width: 1280, Height: 2250, Dark: true, Language: "zh-CN"}},
+		{"light", browsertest.Look{Width: 1280, Height: 2700}},
+		{"dark", browsertest.Look{Width: 1280, Height: 2700, Dark: true, Language: "zh-CN"}},
 		{"phone", browsertest.Look{Width: 390, Height: 3400}},
 	} {
 		p := browser.Open("file://"+path, look.Look)
