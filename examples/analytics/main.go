@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
-	p := &plotter{store: store, dir: s.pages, written: func(path string) { _, _ = fmt.Fprintln(stdout, "Plotted", path) }}
+	p := &plotter{store: store, dir: s.pages, now: time.Now, written: func(path string) { _, _ = fmt.Fprintln(stdout, "Plotted", path) }}
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.events.RunAll(groupCtx, store.add) })

@@ -60,7 +60,7 @@ func newPage(r *report) *page {
 		Day: r.day, Zone: r.from.Location().String(), Servers: strings.Join(r.servers, ", "),
 		Calls: r.calls, Pops: r.pops, Callers: r.callers, Again: r.again, Repeats: r.repeats,
 	}
-	if r.to.Before(r.from.AddDate(0, 0, 1)) {
+	if !r.over() {
 		p.Until = r.to.In(r.from.Location()).Format("15:04")
 	}
 	colours := newColours(r.modes)

@@ -50,7 +50,12 @@ func take(t *testing.T, s *store, all []schema.Event) {
 // plot plots what has changed and returns the pages' paths.
 func plot(t *testing.T, s *store) (paths []string) {
 	t.Helper()
-	p := &plotter{store: s, dir: t.TempDir(), written: func(path string) { paths = append(paths, path) }}
+	return plotAt(t, s, time.Now())
+}
+
+func plotAt(t *testing.T, s *store, now time.Time) (paths []string) {
+	t.Helper()
+	p := &plotter{store: s, dir: t.TempDir(), now: func() time.Time { return now }, written: func(path string) { paths = append(paths, path) }}
 	if err := p.plot(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 type plotter struct {
 	store *store
 	dir   string
+	now   func() time.Time
 	// written is told each page's path.
 	written func(path string)
 }
@@ -36,18 +37,20 @@ func (p *plotter) run(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// plot writes the pages of the days that have changed. A page is written before its
+// plot writes the pages of the days that have changed, or ended, since. A page is written before its
 // day counts as plotted: a crash between the two has it written again.
 func (p *plotter) plot(ctx context.Context) error {
 	for {
 		var path string
 		err := sqlite.InTx(ctx, p.store.db, func(ctx context.Context, tx *sql.Tx) error {
 			var day string
-			err := tx.QueryRowContext(ctx, `SELECT coalesce(min(day), '') FROM days WHERE stale`).Scan(&day)
+			now := p.now()
+			err := tx.QueryRowContext(ctx, `SELECT coalesce(min(day), '') FROM days WHERE stale OR (NOT over AND day < ?)`,
+				p.store.day(now)).Scan(&day)
 			if err != nil || day == "" {
 				return err
 			}
-			r, err := p.store.readReport(ctx, tx, day, time.Now())
+			r, err := p.store.readReport(ctx, tx, day, now)
 			if err != nil {
 				return err
 			}
@@ -55,7 +58,7 @@ func (p *plotter) plot(ctx context.Context) error {
 			if err := write(path, r); err != nil {
 				return err
 			}
-			_, err = tx.ExecContext(ctx, `UPDATE days SET stale = 0 WHERE day = ?`, day)
+			_, err = tx.ExecContext(ctx, `UPDATE days SET stale = 0, over = ? WHERE day = ?`, r.over(), day)
 			return err
 		})
 		switch {

@@ -28,6 +28,9 @@ type report struct {
 	presences []presence
 }
 
+// over tells whether it is of the whole day.
+func (r *report) over() bool { return !r.to.Before(r.from.AddDate(0, 0, 1)) }
+
 // count is how many calls have something in common.
 type count struct {
 	Name  string

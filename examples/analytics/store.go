@@ -71,8 +71,9 @@ CREATE TABLE IF NOT EXISTS availability (
 	PRIMARY KEY (day, server, agent)
 ) WITHOUT ROWID;
 
--- The days of which there is something, and whether that has changed since the page was plotted.
-CREATE TABLE IF NOT EXISTS days (day TEXT PRIMARY KEY, stale INTEGER NOT NULL) WITHOUT ROWID;
+-- The days of which there is something: whether that has changed since the page was plotted, and whether
+-- the day was over by then.
+CREATE TABLE IF NOT EXISTS days (day TEXT PRIMARY KEY, stale INTEGER NOT NULL, over INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE VIEW IF NOT EXISTS calls_by_quarter AS SELECT day, quarter, count(*) AS calls FROM calls GROUP BY day, quarter;
 CREATE VIEW IF NOT EXISTS calls_by_mode    AS SELECT day, mode,    count(*) AS calls FROM calls GROUP BY day, mode;
@@ -231,7 +232,7 @@ func (s *store) quarter(at time.Time) string {
 
 // stale notes that a day has changed.
 func (s *store) stale(ctx context.Context, tx *sql.Tx, day string) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO days VALUES (?, 1) ON CONFLICT (day) DO UPDATE SET stale = 1`, day)
+	_, err := tx.ExecContext(ctx, `INSERT INTO days VALUES (?, 1, 0) ON CONFLICT (day) DO UPDATE SET stale = 1`, day)
 	return err
 }
 

@@ -146,12 +146,37 @@ func TestWhatIsWrongWithTheCommandLineIsSaid(t *testing.T) {
 func TestAPageThatCannotBeWrittenIsPlottedLater(t *testing.T) {
 	s := open(t, storeOptions{})
 	take(t, s, []schema.Event{popAt(t, time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), "801")})
-	p := &plotter{store: s, dir: filepath.Join(t.TempDir(), "gone"), written: func(string) { t.Error("a page is said to be written") }}
+	p := &plotter{store: s, dir: filepath.Join(t.TempDir(), "gone"), now: time.Now, written: func(string) { t.Error("a page is said to be written") }}
 	if err := p.plot(context.Background()); err == nil {
 		t.Fatal("no error where the directory is gone")
 	}
 	if pages := plot(t, s); len(pages) != 1 {
 		t.Errorf("%d pages are plotted, want 1", len(pages))
+	}
+}
+
+func TestADayThatHasEndedIsPlottedAsAWhole(t *testing.T) {
+	s := open(t, storeOptions{})
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	take(t, s, []schema.Event{exampletest.Session("801", at, schema.Connected)})
+	for _, step := range []struct {
+		now   time.Time
+		pages int
+		up    float64 // hours
+	}{
+		{at.Add(time.Hour), 1, 1}, {at.Add(2 * time.Hour), 0, 1}, {at.Add(15*time.Hour - 1), 0, 1}, {at.Add(15 * time.Hour), 1, 15}, {at.Add(20 * time.Hour), 0, 15},
+	} {
+		pages := plotAt(t, s, step.now)
+		if len(pages) != step.pages {
+			t.Fatalf("at %v: %d pages are plotted, want %d", step.now, len(pages), step.pages)
+		}
+		var up float64
+		if err := s.db.QueryRowContext(t.Context(), `SELECT up / 3600 FROM availability`).Scan(&up); err != nil || up != step.up {
+			t.Errorf("at %v: up for %g hours, want %g: %v", step.now, up, step.up, err)
+		}
+		if refreshes := len(pages) == 1 && strings.Contains(read(t, pages[0]), `http-equiv="refresh"`); refreshes != (step.pages == 1 && step.up < 15) {
+			t.Errorf("at %v: the page loads itself again: %t", step.now, refreshes)
+		}
 	}
 }
 
