@@ -118,7 +118,7 @@ func readCustomers(path string) ([]customer, error) {
 		if number == "number" && line == 1 {
 			continue
 		}
-		if strings.Trim(strings.TrimPrefix(number, "+"), "0123456789") != "" || number == "" {
+		if digits := strings.TrimPrefix(number, "+"); digits == "" || strings.Trim(digits, "0123456789") != "" {
 			return nil, fmt.Errorf("read customers from %s: line %d: field number is not one: expected digits, with a + in front of the country", path, line)
 		}
 		all = append(all, customer{Number: number, Name: whole[1], Company: whole[2], Note: whole[3]})
