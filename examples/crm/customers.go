@@ -60,8 +60,8 @@ func addCustomers(ctx context.Context, db *sql.DB, all []customer) error {
 
 // addSamples adds the sample customers to a table that has none.
 func addSamples(ctx context.Context, db *sql.DB) error {
-	var any bool
-	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM customers)`).Scan(&any); err != nil || any {
+	var filled bool
+	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM customers)`).Scan(&filled); err != nil || filled {
 		return err
 	}
 	return addCustomers(ctx, db, samples())

@@ -55,7 +55,7 @@ func serve(ctx context.Context, listener net.Listener, a *api) error {
 	if server.Shutdown(last) != nil {
 		_ = server.Close()
 	}
-	<-ended
+	_ = <-ended // that it was closed
 	return nil
 }
 
