@@ -25,16 +25,18 @@ import (
 	"github.com/callpop/connector/schema"
 )
 
-func main() {
+func main() { os.Exit(program()) }
+
+// program returns the exit code.
+func program() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "analytics:", err)
-		os.Exit(1)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
+	fmt.Fprintln(os.Stderr, "analytics:", err)
+	return 1
 }
 
 // settings are what the command line says.

@@ -158,7 +158,7 @@ func TestTheCRMGetsTenThousandCallsOnce(t *testing.T) {
 
 		server.set(true)
 		stop = start()
-		exampletest.Until(t, "the cards are shown while the CRM is down", func() bool { return shown() == half })
+		exampletest.Until(t, "the cards are shown while the CRM is down", func() bool { return shown() >= half })
 		stop()
 
 		b.Send(t, exampletest.Events(d.pops[half-1000:half]), 0, 3) // late repeats

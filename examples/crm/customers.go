@@ -60,8 +60,8 @@ func addCustomers(ctx context.Context, db *sql.DB, all []customer) error {
 
 // addSamples adds the sample customers to a table that has none.
 func addSamples(ctx context.Context, db *sql.DB) error {
-	var any bool
-	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM customers)`).Scan(&any); err != nil || any {
+	var filled bool
+	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM customers)`).Scan(&filled); err != nil || filled {
 		return err
 	}
 	return addCustomers(ctx, db, samples())
@@ -118,7 +118,7 @@ func readCustomers(path string) ([]customer, error) {
 		if number == "number" && line == 1 {
 			continue
 		}
-		if strings.Trim(strings.TrimPrefix(number, "+"), "0123456789") != "" || number == "" {
+		if digits := strings.TrimPrefix(number, "+"); digits == "" || strings.Trim(digits, "0123456789") != "" {
 			return nil, fmt.Errorf("read customers from %s: line %d: field number is not one: expected digits, with a + in front of the country", path, line)
 		}
 		all = append(all, customer{Number: number, Name: whole[1], Company: whole[2], Note: whole[3]})

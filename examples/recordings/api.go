@@ -55,7 +55,9 @@ func serve(ctx context.Context, listener net.Listener, a *api) error {
 	if server.Shutdown(last) != nil {
 		_ = server.Close()
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("answer on %s: %w", listener.Addr(), err)
+	}
 	return nil
 }
 

@@ -117,7 +117,7 @@ type page struct {
 	Error *problem
 }
 
-func (c *client) get(t *testing.T, query string) (page, *http.Response) {
+func (c *client) get(t *testing.T, query string) (p page, status int) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+"/calls?"+query, nil)
 	if err != nil {
@@ -129,11 +129,10 @@ func (c *client) get(t *testing.T, query string) (page, *http.Response) {
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	var p page
 	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
 		t.Fatal(err)
 	}
-	return p, response
+	return p, response.StatusCode
 }
 
 // address waits until the program says where it answers.
