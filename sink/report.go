@@ -53,10 +53,17 @@ func (l *line) report(ctx context.Context, err error) {
 			slog.Duration("after", now.Sub(l.trouble.since)), slog.Uint64("retries", l.trouble.retries), slog.Uint64("delivered", l.trouble.delivered))
 		l.trouble = trouble{}
 	}
-	if l.lost > 0 && state == Idle {
+	if l.lost > 0 && state == Idle && l.caughtUp(ctx) {
 		l.log.WarnContext(ctx, "the sink has caught up after losses", slog.Uint64("lost", l.lost))
 		l.lost = 0
 	}
+}
+
+// caughtUp reports whether nothing of the spool waits any more. A window that is
+// empty does not say so: while a backlog is read, it is that now and then.
+func (l *line) caughtUp(ctx context.Context) bool {
+	n, err := backlog(ctx, l.spool, l.typ, l.window.cursor())
+	return err == nil && n == 0
 }
 
 func (l *line) state() State {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -56,12 +57,12 @@ type FleetOptions struct {
 	// DialRate paces new connections to one server; sources on one server share
 	// it, see [NewDialRate].
 	DialRate *rate.Limiter
-	// DownSince is when the connector was last known to hold sessions, from
-	// before it started: the first session's gap begins there. Zero where that is
-	// not known: the gap then begins when Run is called.
-	DownSince time.Time
-	Logger    *slog.Logger
-	Meter     metric.Meter
+	// Absences say since when an agent has had no session, and are told of each
+	// change: the first session's gap begins there, or when Run is called where
+	// that is not known. nil remembers nothing beyond this run.
+	Absences *Absences
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // NewDialRate paces new connections to one server: perSecond of them, in bursts
@@ -94,12 +95,21 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Meter == nil {
 		o.Meter = noop.Meter{}
 	}
+	if o.Absences == nil {
+		o.Absences = NoAbsences()
+	}
 	f := &Fleet{o: o, waiting: map[*member]*time.Timer{}, wake: make(chan struct{}, 1)}
 	var errs [2]error
 	f.dials, errs[0] = o.Meter.Int64Counter("callpop.session.dials",
 		metric.WithDescription("Attempts to open a session."), metric.WithUnit("{attempt}"))
 	f.ends, errs[1] = o.Meter.Int64Counter("callpop.session.ends",
 		metric.WithDescription("Attempts and sessions that ended, by reason."), metric.WithUnit("{session}"))
+	for _, origin := range o.Origins {
+		// Before anybody saves them: a run that ends at once must not shorten a gap.
+		if since := o.Absences.Since(origin); !since.IsZero() {
+			o.Absences.Begin(origin, since)
+		}
+	}
 	return f, errors.Join(errs[:]...)
 }
 
@@ -112,12 +122,10 @@ func (f *Fleet) Wanted() int { return len(f.o.Origins) }
 // Run keeps the sessions up until ctx is done; then it closes them and returns
 // when all have ended.
 func (f *Fleet) Run(ctx context.Context) {
-	since := f.o.DownSince
-	if since.IsZero() {
-		since = time.Now()
-	}
+	now := time.Now()
 	for _, o := range f.o.Origins {
-		m := &member{origin: o, downSince: since}
+		m := &member{origin: o, downSince: cmp.Or(f.o.Absences.Since(o), now)}
+		f.o.Absences.Begin(o, m.downSince)
 		f.agents.Add(1)
 		f.report(m, SessionChange{State: schema.Connecting, At: time.Now()})
 		f.due = append(f.due, m)
@@ -254,6 +262,7 @@ func (f *Fleet) hold(ctx context.Context, m *member, s Session) {
 // heard notes the first byte over a new session.
 func (f *Fleet) heard(m *member) {
 	m.upAt = time.Now()
+	f.o.Absences.End(m.origin)
 	if f.up.Add(1) == int64(len(f.o.Origins)) {
 		f.o.Logger.Info("all sessions are up", "server", m.origin.Server, "sessions", len(f.o.Origins))
 	}
@@ -273,6 +282,7 @@ func (f *Fleet) ended(ctx context.Context, m *member, err error) {
 	if wasUp {
 		f.up.Add(-1)
 		m.downSince = end.LastHeard
+		f.o.Absences.Begin(m.origin, m.downSince)
 		// A server that answers and hangs up at once gets no quicker attempts.
 		if now.Sub(m.upAt) > f.o.ReconnectInterval {
 			m.failures = 0

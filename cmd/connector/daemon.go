@@ -35,8 +35,8 @@ type daemon struct {
 	// there can be none.
 	control *control.Server
 	started time.Time
-	// downSince is when the connector last ran, before it started.
-	downSince time.Time
+	// presence knows since when agents have had no session.
+	presence *presence
 	// stopping is set once the daemon drains.
 	stopping atomic.Bool
 }
@@ -78,7 +78,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
-	d.downSince = lastAlive(c.Spool.Dir)
+	d.presence = newPresence(c.Spool.Dir, d.log)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 			}
 		})
 	}
-	sources.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
+	sources.Go(func() { d.presence.keep(sourcesCtx) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.sources), "sinks", len(d.sinks), "spool", d.config.Spool.Dir)
 	ready(d)
 
@@ -160,6 +160,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	defer cancelDrain()
 	stopSources()
 	sources.Wait()
+	d.presence.note() // the sessions that ended by the stop
 	d.intake.Close()
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()

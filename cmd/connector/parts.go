@@ -140,12 +140,12 @@ func (d *daemon) makeSource(c config.Source, shared sharing) (source.Source, err
 			shared.rates[kind.Address] = source.NewDialRate(kind.DialRate)
 		}
 		return session.New(*kind, session.Options{
-			Intake: d.intake, DialRate: shared.rates[kind.Address], DownSince: d.downSince,
+			Intake: d.intake, DialRate: shared.rates[kind.Address], Absences: d.presence.absences,
 			Logger: log, Meter: d.telemetry.Meter("session"),
 		})
 	case *relay.Config:
 		return relay.New(*kind, relay.Options{
-			Intake: d.intake, DownSince: d.downSince, Logger: log, Meter: d.telemetry.Meter("relay"),
+			Intake: d.intake, Absences: d.presence.absences, Logger: log, Meter: d.telemetry.Meter("relay"),
 		})
 	case *callback.Config:
 		return callback.New(*kind, callback.Options{

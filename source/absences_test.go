@@ -1,0 +1,71 @@
+package source
+
+import (
+	"testing"
+	"time"
+)
+
+func TestAnAbsenceOutlivesStartsInWhichTheAgentNeverCame(t *testing.T) {
+	first := time.Now().Add(-time.Hour).UTC()
+	origin := func(agent string) *Origin { return &Origin{Name: "hq", Agent: agent} }
+	up, down, never := origin("801"), origin("802"), origin("803")
+	next := func(a *Absences, alive time.Time) *Absences {
+		t.Helper()
+		saved, err := a.Save()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := a.Save(); again != nil || err != nil {
+			t.Errorf("a second save without a change: %s, %v", again, err)
+		}
+		a, err = NewAbsences(saved, alive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	expect := func(a *Absences, o *Origin, want time.Time) {
+		t.Helper()
+		if got := a.Since(o); !got.Equal(want) {
+			t.Errorf("agent %s has been away since %v, want %v", o.Agent, got, want)
+		}
+	}
+
+	// In the first run one has a session and another lost it.
+	a := NoAbsences()
+	a.End(up)
+	a.End(down)
+	lost := first.Add(-10 * time.Minute)
+	a.Begin(down, lost)
+	a = next(a, first)
+	expect(a, up, first)
+	expect(a, down, lost)
+	expect(a, never, first)
+
+	// In the second nobody comes; the third knows of the first all the same.
+	a = next(a, first.Add(20*time.Minute))
+	expect(a, up, first)
+	expect(a, down, lost)
+
+	// One comes in the third.
+	a.End(up)
+	expect(a, up, time.Time{})
+	end := first.Add(50 * time.Minute)
+	a = next(a, end)
+	expect(a, up, end)
+	expect(a, down, lost)
+
+	a.Forget(down)
+	expect(a, down, end)
+}
+
+func TestAbsencesThatCannotBeReadBeginWhenTheConnectorLastRan(t *testing.T) {
+	alive := time.Now().Add(-time.Minute).UTC()
+	a, err := NewAbsences([]byte(`{"hq/801": "yesterday"}`), alive)
+	if err == nil {
+		t.Error("no error")
+	}
+	if got := a.Since(&Origin{Name: "hq", Agent: "801"}); !got.Equal(alive) {
+		t.Errorf("got %v, want %v", got, alive)
+	}
+}
