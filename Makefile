@@ -40,6 +40,10 @@ faults: ## Run the fault suite: kills, outages, full disks, damage, bad networks
 lint: ## Run golangci-lint, pinned, built on first use
 	.ci/lint
 
+.PHONY: contracts
+contracts: ## Check the event contracts: valid, and compatible with the last version
+	.ci/contracts
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target of frame and pop for FUZZTIME
 	.ci/fuzz $(FUZZTIME) ./source/frame ./source/pop

@@ -20,6 +20,11 @@ const (
 	HeaderContentType = "content-type"
 )
 
+// HeaderReplay marks a message that a replay sent, on NATS and on Kafka alike; its
+// value names the replay. All other headers, and the body, are those of the first
+// delivery.
+const HeaderReplay = "callpop-replay"
+
 // Prefixes of a CloudEvents attribute's header, and with them the header that
 // sinks add.
 const (

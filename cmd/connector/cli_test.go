@@ -303,6 +303,9 @@ func TestTheSchemaAndTheVersionArePrinted(t *testing.T) {
 			t.Errorf("%s: code %d, %.80s", name, r.code, r.stdout)
 		}
 	}
+	if r := connector(t, "", "schema", "asyncapi"); r.code != exitGood || !strings.Contains(r.stdout, "asyncapi: 3.1.0") {
+		t.Errorf("asyncapi: code %d, %.80s", r.code, r.stdout)
+	}
 	if r := connector(t, "", "version", "-o", "json"); r.code != exitGood || !json.Valid([]byte(r.stdout)) {
 		t.Errorf("version: %+v", r)
 	}

@@ -36,6 +36,8 @@ func arrows() []arrow {
 	sides := []string{"schema", "source", "source/...", "sink", "sink/...", "internal/..."}
 	return []arrow{
 		{from: "schema", stdOnly: true},
+		{from: "schema/consume", to: []string{"schema"}},
+		{from: "schema/consume/...", to: []string{"schema", "schema/consume"}},
 		{from: "internal/bytesize"},
 		{from: "internal/certfile"},
 		{from: "internal/secret"},
@@ -55,7 +57,7 @@ func arrows() []arrow {
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},
 		{from: "cmd/...", to: append([]string{"config", "config/...", "cmd/..."}, sides...)},
-		{from: "examples/...", to: []string{"schema"}},
+		{from: "examples/...", to: []string{"schema", "schema/...", "examples/..."}},
 	}
 }
 

@@ -54,7 +54,7 @@ func (e *encoder) encode(r *sink.Record) message {
 		add(schema.KafkaSpoolSequence, r.SpoolSequence)
 	}
 	if r.Replay != "" {
-		add(sink.HeaderReplay, r.Replay)
+		add(schema.HeaderReplay, r.Replay)
 	}
 	m.size += len(m.key) + len(m.value) + recordOverhead
 	e.left--

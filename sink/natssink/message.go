@@ -31,7 +31,7 @@ func (r *route) message(record *sink.Record) (*nats.Msg, error) {
 	set(schema.NATSSpoolSequence, record.SpoolSequence)
 	set(jetstream.MsgIDHeader, sink.MessageID(record))
 	if record.Replay != "" {
-		set(sink.HeaderReplay, record.Replay)
+		set(schema.HeaderReplay, record.Replay)
 	}
 	set(jetstream.ExpectedStreamHeader, r.stream)
 	return &nats.Msg{Subject: subject, Header: header, Data: record.Body}, nil

@@ -220,9 +220,9 @@ func (h Harness) replay(t *testing.T) {
 	publish(t, b.Sink, again)
 	var first, second []Message
 	for _, m := range b.Stored(t, schema.TypeCallPop) {
-		if run, marked := m.Headers[sink.HeaderReplay]; marked {
+		if run, marked := m.Headers[schema.HeaderReplay]; marked {
 			if run != "0a1b2c3d" {
-				t.Errorf("event %s: header %s is %q", m.ID, sink.HeaderReplay, run)
+				t.Errorf("event %s: header %s is %q", m.ID, schema.HeaderReplay, run)
 			}
 			second = append(second, m)
 		} else {
@@ -232,7 +232,7 @@ func (h Harness) replay(t *testing.T) {
 	CheckDelivered(t, events, first)
 	CheckDelivered(t, events, second)
 	for _, m := range second {
-		delete(m.Headers, sink.HeaderReplay)
+		delete(m.Headers, schema.HeaderReplay)
 	}
 	h.checkHeaders(t, again, second)
 }

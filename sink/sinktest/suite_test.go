@@ -57,7 +57,7 @@ func TestTheSuitePassesTheSinkInMemory(t *testing.T) {
 						messages[i].Headers = maps.Collect(r.KafkaHeaders())
 						messages[i].Headers[schema.KafkaSpoolSequence] = r.SpoolSequence
 						if r.Replay != "" {
-							messages[i].Headers[sink.HeaderReplay] = r.Replay
+							messages[i].Headers[schema.HeaderReplay] = r.Replay
 						}
 						messages[i].Body = bytes.Clone(r.Body)
 					}
