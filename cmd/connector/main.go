@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	// A zone name in the configuration must mean the same on a machine without a
@@ -15,15 +14,7 @@ import (
 	_ "time/tzdata"
 )
 
-// collectAt is the share, in percent, by which memory grows before what is no longer
-// needed is collected. Little is live, and much passes through: with Go's own 100 a
-// sink that caught up was seen to take 190 MiB for 75 that were live.
-const collectAt = 50
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
 	os.Exit(mainWithSignals())
 }
 

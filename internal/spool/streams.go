@@ -60,8 +60,8 @@ func streamNamed(name string) (stream, bool) {
 // caller who emits an event again makes no second copy. It has to outlive an ack
 // time-out and a restart. Each id in it costs about 160 bytes of memory and as many
 // that await their collection: two minutes of 5,000 events a second were seen to
-// take 200 MB, half a minute of them takes a quarter of it.
-const duplicateWindow = 30 * time.Second
+// take 200 MB.
+const duplicateWindow = 20 * time.Second
 
 func (st stream) config(c Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
