@@ -62,8 +62,8 @@ func (l *line) report(ctx context.Context, err error) {
 // caughtUp reports whether nothing of the spool waits any more. A window that is
 // empty does not say so: while a backlog is read, it is that now and then.
 func (l *line) caughtUp(ctx context.Context) bool {
-	n, err := backlog(ctx, l.spool, l.typ, l.window.cursor())
-	return err == nil && n == 0
+	first, last, err := l.spool.Bounds(ctx, l.typ)
+	return err == nil && (l.window.cursor() >= last || first > last)
 }
 
 func (l *line) state() State {
