@@ -85,7 +85,8 @@ func TestFaultOutage(t *testing.T) {
 		rows.add(t, r)
 	}
 	caughtUp := func(waited uint64, speed float64) string {
-		if speed < 2*rate { // on any machine; the table has the real one
+		// That it catches up at all shows that it is faster than what comes in.
+		if speed < 3*rate && !busy(t) {
 			t.Errorf("%d events went out at %.0f/s, which is not well above %d/s", waited, speed, rate)
 		}
 		return fmt.Sprintf("away %v at %d/s; %d waited, caught up at %.0f/s", away, rate, waited, speed)
