@@ -12,8 +12,9 @@ import (
 	"github.com/callpop/connector/source"
 )
 
-// Files in the spool's directory: the time of aliveFile is when the connector was
-// last alive, absencesFile says which agents had no session then, and since when.
+// Files in the spool's directory: the time of aliveFile is until when the connector
+// lived and had all that it heard in its log, absencesFile says which agents had no
+// session then, and since when.
 const (
 	aliveFile    = "alive"
 	absencesFile = "absences.json"
@@ -28,12 +29,15 @@ type presence struct {
 	absences *source.Absences
 	log      *slog.Logger
 	failing  bool
+	// oldest is when the oldest event was received that is not in the log yet; zero
+	// where there is none.
+	oldest func() time.Time
 }
 
 // newPresence reads what the run before has left in the spool's directory. What
 // cannot be read makes gaps begin when the connector was last alive.
-func newPresence(dir string, log *slog.Logger) *presence {
-	p := &presence{dir: dir, log: log}
+func newPresence(dir string, oldest func() time.Time, log *slog.Logger) *presence {
+	p := &presence{dir: dir, oldest: oldest, log: log}
 	saved, err := os.ReadFile(filepath.Join(dir, absencesFile)) //nolint:gosec // the operator names the directory
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -72,8 +76,13 @@ func (p *presence) keep(ctx context.Context) {
 }
 
 // note writes who is absent, and only then that the connector lives: an agent that
-// the file does not name would count as present until now.
+// the file does not name would count as present until now. What waits in memory
+// would be lost with the process: it belongs to the gaps of the next start.
 func (p *presence) note() {
+	until := time.Now()
+	if oldest := p.oldest(); !oldest.IsZero() && oldest.Before(until) {
+		until = oldest
+	}
 	err := p.write()
 	if failing := err != nil; failing != p.failing {
 		p.failing = failing
@@ -85,10 +94,10 @@ func (p *presence) note() {
 		return
 	}
 	path := filepath.Join(p.dir, aliveFile)
-	now := time.Now()
-	if err := os.Chtimes(path, now, now); errors.Is(err, fs.ErrNotExist) {
+	if err := os.Chtimes(path, until, until); errors.Is(err, fs.ErrNotExist) {
 		if f, err := os.OpenFile(path, os.O_CREATE, 0o600); err == nil { //nolint:gosec // the operator names the directory
 			_ = f.Close()
+			_ = os.Chtimes(path, until, until)
 		}
 	}
 }

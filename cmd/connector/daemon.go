@@ -78,7 +78,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
-	d.presence = newPresence(c.Spool.Dir, d.log)
+	d.presence = newPresence(c.Spool.Dir, func() time.Time { return d.intake.Oldest() }, d.log)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
@@ -160,10 +160,10 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	defer cancelDrain()
 	stopSources()
 	sources.Wait()
-	d.presence.note() // the sessions that ended by the stop
 	d.intake.Close()
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()
+	d.presence.note() // the sessions that ended by the stop, and what was not stored
 	d.drainSinks(drain)
 	stopSinks()
 	sinks.Wait()
