@@ -158,7 +158,7 @@ func (f *Forwarder) WaitDrained(ctx context.Context) error {
 func (f *Forwarder) left(ctx context.Context) (left uint64, moved <-chan struct{}, err error) {
 	for _, l := range f.lines {
 		status, changed := l.condition.snapshot()
-		n, err := backlog(ctx, f.spool, l.typ, status.Cursor)
+		n, err := f.spool.Backlog(ctx, l.typ, status.Cursor)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -169,25 +169,13 @@ func (f *Forwarder) left(ctx context.Context) (left uint64, moved <-chan struct{
 	return left, moved, nil
 }
 
-// backlog returns how many sequences of the spool are past the cursor.
-func backlog(ctx context.Context, s Spool, t schema.Type, cursor uint64) (uint64, error) {
-	first, last, err := s.Bounds(ctx, t)
-	if err != nil {
-		return 0, err
-	}
-	if first > 0 {
-		cursor = max(cursor, first-1)
-	}
-	return last - min(last, cursor), nil
-}
-
 // Status returns the condition of each line, in the order of Options.Types. It
 // asks the spool for the backlogs, for which ctx is; all else is in memory.
 func (f *Forwarder) Status(ctx context.Context) []Status {
 	all := make([]Status, len(f.lines))
 	for i, l := range f.lines {
 		all[i], _ = l.condition.snapshot()
-		if n, err := backlog(ctx, f.spool, l.typ, all[i].Cursor); err == nil {
+		if n, err := f.spool.Backlog(ctx, l.typ, all[i].Cursor); err == nil {
 			all[i].Backlog = &n
 		}
 	}

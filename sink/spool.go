@@ -15,6 +15,8 @@ type Spool interface {
 	// Bounds returns the sequences of the oldest event of a type that still exists
 	// and of the newest that ever was. Where none exists, first is last+1.
 	Bounds(ctx context.Context, t schema.Type) (first, last uint64, err error)
+	// Backlog returns how many events of a type there are after a sequence.
+	Backlog(ctx context.Context, t schema.Type, after uint64) (uint64, error)
 	// Cursor returns how far a sink has come with a type; ok is false for a sink
 	// that has no cursor yet.
 	Cursor(ctx context.Context, sink string, t schema.Type) (sequence uint64, ok bool, err error)

@@ -49,9 +49,8 @@ type Status struct {
 	Lost         uint64 `json:"lost"`
 	// Cursor is the sequence up to which every event is settled.
 	Cursor uint64 `json:"cursor"`
-	// Backlog is how far the cursor is behind the newest event of the spool: the
-	// undelivered events, or more where the spool has lost some. It is absent
-	// where the spool does not answer.
+	// Backlog is how many events the spool has after the cursor. It is absent where
+	// the spool does not answer.
 	Backlog *uint64 `json:"backlog,omitempty"`
 }
 

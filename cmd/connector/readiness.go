@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/sink"
 )
@@ -36,7 +37,22 @@ func (d *daemon) spoolReadiness() *web.Spool {
 	free := status.FreeBytes
 	return &web.Spool{
 		State: web.SpoolState(status.Phase), Since: status.Since, Detail: status.Detail, FreeBytes: &free,
+		Lost: spoolLosses(d.spool.Losses()),
 	}
+}
+
+// maxLosses bounds the losses in the body of /readyz; 'connector spool stat' has
+// them all.
+const maxLosses = 20
+
+func spoolLosses(losses []spool.Loss) (all []web.Loss) {
+	for _, l := range losses[max(0, len(losses)-maxLosses):] {
+		all = append(all, web.Loss{
+			Type: string(l.Type), Events: l.Lost, From: l.From, To: l.From + l.Lost - 1,
+			StoredAfter: l.After, StoredBefore: l.Before, FoundAt: l.Found, Undelivered: l.Undelivered,
+		})
+	}
+	return all
 }
 
 // serverReadiness adds up the sources by the server they take pops from.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/callpop/connector/internal/control"
+	"github.com/callpop/connector/internal/spool"
 )
 
 func spoolCommand(w *world) *cobra.Command {
@@ -93,6 +96,13 @@ func showOverview(w *world, place string, o *control.Overview, now time.Time) er
 		}
 		line("%s\t%d\t%d\t%d\t%s\t%s\t%s\t%d", typeName(s.Type), s.First, s.Last, s.Events, humanize.IBytes(s.Bytes), oldest, newest, max(s.Missing, s.Lost))
 	}
+	for _, s := range o.Streams {
+		for i := range s.Gaps {
+			if s.Gaps[i].Lost > 0 {
+				line("\n%s: %s", typeName(s.Type), gapText(&s.Gaps[i]))
+			}
+		}
+	}
 	if len(o.Cursors) == 0 {
 		line("\nno sink has a cursor")
 		return table.Flush()
@@ -109,6 +119,15 @@ func showOverview(w *world, place string, o *control.Overview, now time.Time) er
 		line("%s\t%s\t%d\t%d\t%s", c.Sink, typeName(c.Type), c.Sequence, c.Backlog, moved)
 	}
 	return table.Flush()
+}
+
+// gapText is one line about events that damage took.
+func gapText(g *spool.Gap) string {
+	text := fmt.Sprintf("%s lost to damage, sequences %d to %d, found %s", plural(g.Lost, "event"), g.From, g.From+g.Lost-1, stamp(g.Found))
+	for _, sink := range slices.Sorted(maps.Keys(g.Undelivered)) {
+		text += fmt.Sprintf("; sink %s had not had %d", printable(sink), g.Undelivered[sink])
+	}
+	return text
 }
 
 func spoolPurgeCommand(w *world) *cobra.Command {

@@ -48,6 +48,12 @@ func (l *replayLine) Bounds(context.Context, schema.Type) (first, last uint64, e
 	return l.after + 1, l.through + 1, nil
 }
 
+// Backlog implements [sink.Spool].
+func (l *replayLine) Backlog(ctx context.Context, t schema.Type, after uint64) (uint64, error) {
+	first, last, err := l.Bounds(ctx, t)
+	return last - min(last, max(after, first-1)), err
+}
+
 // Cursor implements [sink.Spool].
 func (l *replayLine) Cursor(context.Context, string, schema.Type) (sequence uint64, ok bool, err error) {
 	l.mu.Lock()

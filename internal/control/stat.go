@@ -35,10 +35,13 @@ type Stream struct {
 	// Oldest and Newest are the times at which First and Last were stored.
 	Oldest time.Time `json:"oldest,omitzero"`
 	Newest time.Time `json:"newest,omitzero"`
-	// Missing counts the sequences between First and Last that are gone, and Lost
-	// those found damaged when the log was opened: both are damage.
+	// Missing counts the events between First and Last that are gone, and Lost
+	// those that the embedded server found damaged: both are damage.
 	Missing uint64 `json:"missing"`
 	Lost    uint64 `json:"lost"`
+	// Gaps are what damage has taken, of which the starts told: the sequences, how
+	// many events they were, and which sinks had not had them.
+	Gaps []spool.Gap `json:"gaps,omitempty"`
 }
 
 // Cursor is how far a sink has come with one event type.
@@ -47,7 +50,7 @@ type Cursor struct {
 	Type     schema.Type `json:"type"`
 	Sequence uint64      `json:"sequence"`
 	Moved    time.Time   `json:"moved,omitzero"`
-	// Backlog counts the sequences that the sink has not had.
+	// Backlog counts the events that the sink has not had.
 	Backlog uint64 `json:"backlog"`
 	// Orphan is true where no such sink is configured; always false where no
 	// configuration is known.
@@ -66,16 +69,14 @@ func stat(ctx context.Context, h *Host, _ StatRequest, yield func(Overview) erro
 		SpoolID: h.Spool.ID(), State: status.Phase, Detail: status.Detail, FreeBytes: status.FreeBytes,
 		Streams: []Stream{}, Cursors: []Cursor{},
 	}
-	details := map[schema.Type]spool.Details{}
 	for _, t := range schema.Types {
 		d, err := h.Spool.Details(ctx, t)
 		if err != nil {
 			return err
 		}
-		details[t] = d
 		o.Streams = append(o.Streams, Stream{
 			Type: t, Name: d.Stream, First: d.First, Last: d.Last, Events: d.Messages, Bytes: d.Bytes,
-			Oldest: d.FirstTime, Newest: d.LastTime, Missing: d.Missing, Lost: uint64(len(d.Lost)),
+			Oldest: d.FirstTime, Newest: d.LastTime, Missing: d.Missing, Lost: uint64(len(d.Lost)), Gaps: d.Gaps,
 		})
 	}
 	cursors, err := h.Spool.Cursors(ctx)
@@ -83,16 +84,16 @@ func stat(ctx context.Context, h *Host, _ StatRequest, yield func(Overview) erro
 		return err
 	}
 	for _, c := range cursors {
+		backlog, err := h.Spool.Backlog(ctx, c.Type, c.Sequence)
+		if err != nil {
+			return err
+		}
 		o.Cursors = append(o.Cursors, Cursor{
 			Sink: c.Sink, Type: c.Type, Sequence: c.Sequence, Moved: c.Updated,
-			Backlog: backlog(details[c.Type].State, c.Sequence), Orphan: h.orphan(c.Sink),
+			Backlog: backlog, Orphan: h.orphan(c.Sink),
 		})
 	}
 	return yield(o)
-}
-
-func backlog(s spool.State, cursor uint64) uint64 {
-	return s.Last - min(s.Last, max(cursor, s.First-1))
 }
 
 // orphan reports whether a cursor's sink is known not to be configured.

@@ -5,8 +5,11 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
+	"time"
 
+	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
 )
 
@@ -25,11 +28,12 @@ type Verdict struct {
 	// Expired counts the sequences before First, which the limits or a purge have
 	// taken: no trouble.
 	Expired uint64 `json:"expired"`
-	// Missing counts the sequences that are gone between First and Last, and
-	// Unreadable those that are there and cannot be read: damage.
+	// Missing counts the events that damage took: those between First and Last that
+	// are gone, and those that the log knows of. Unreadable are there and cannot be
+	// read.
 	Missing    uint64 `json:"missing"`
 	Unreadable uint64 `json:"unreadable"`
-	// Lost is what the log itself found damaged when it was opened.
+	// Lost is what the embedded server itself found damaged.
 	Lost uint64 `json:"lost"`
 	// Invalid counts events whose body is not one of their type, Repeated those
 	// whose id an earlier one has.
@@ -78,8 +82,9 @@ func Verify(ctx context.Context, c Client, t schema.Type, progress func(done, to
 		Verdict: Verdict{
 			Type: t, First: before.First, Last: before.Last, Expired: before.First - 1, Lost: before.Lost, Findings: []Finding{},
 		},
-		next: before.First, seed: maphash.MakeSeed(), hashes: make([]uint64, 0, min(before.Events, 1<<20)),
+		gaps: before.Gaps, next: before.First, seed: maphash.MakeSeed(), hashes: make([]uint64, 0, min(before.Events, 1<<20)),
 	}
+	v.lostBefore()
 	request := ReadRequest{Damaged: true, Filter: Filter{Types: []schema.Type{t}}}
 	err = Call(ctx, c, Read, request, func(e Entry) error {
 		if e.Sequence <= before.Last { // the rest came meanwhile
@@ -121,8 +126,9 @@ func streamStat(ctx context.Context, c Client, t schema.Type) (Stream, error) {
 // verifying is a verdict in the making.
 type verifying struct {
 	Verdict
-	next  uint64    // the sequence that should come next
-	holes []Finding // of sequences before next
+	gaps  []spool.Gap // of which the log knows
+	next  uint64      // the sequence that should come next
+	holes []Finding   // of sequences before next
 	// hashes has one hash of the id of each event: an exact check of a few million
 	// ids would take ten times the memory.
 	hashes []uint64
@@ -164,9 +170,63 @@ func (v *verifying) missing(end, first uint64) {
 			continue
 		}
 		hole.From = max(hole.From, first)
-		v.Missing += hole.To - hole.From + 1
-		v.find(hole.From, hole.To, hole.What)
+		v.hole(hole)
 	}
+}
+
+// lostBefore names what damage took before the oldest event.
+func (v *verifying) lostBefore() {
+	for i := range v.gaps {
+		g := v.gaps[i]
+		if g.To >= v.First || g.Loose {
+			continue
+		}
+		v.Expired -= min(v.Expired, g.To-g.From+1)
+		if g.Lost > 0 {
+			v.Missing += g.Lost
+			v.find(g.From, g.From+g.Lost-1, lostText(&g))
+		}
+	}
+}
+
+// hole judges one of them: what the log knows of it, and what it does not.
+func (v *verifying) hole(hole Finding) {
+	for _, g := range v.gaps {
+		if g.Loose || g.To < hole.From || g.From > hole.To {
+			continue
+		}
+		if g.From > hole.From {
+			v.Missing += g.From - hole.From
+			v.find(hole.From, g.From-1, foundMissing)
+		}
+		if from, to := max(hole.From, g.From), min(hole.To, g.From+g.Lost-1); g.Lost > 0 && from <= to {
+			v.Missing += to - from + 1
+			v.find(from, to, lostText(&g))
+		}
+		if hole.From = g.To + 1; hole.From > hole.To {
+			return
+		}
+	}
+	v.Missing += hole.To - hole.From + 1
+	v.find(hole.From, hole.To, hole.What)
+}
+
+// lostText says what the log knows of a gap.
+func lostText(g *spool.Gap) string {
+	text := "lost to damage, found " + g.Found.Format(time.RFC3339)
+	if !g.After.IsZero() {
+		text += "; stored after " + g.After.Format(time.RFC3339)
+	}
+	if !g.Before.IsZero() {
+		text += "; stored before " + g.Before.Format(time.RFC3339)
+	}
+	if len(g.Undelivered) == 0 {
+		return text + "; no sink was waiting for them"
+	}
+	for _, sink := range slices.Sorted(maps.Keys(g.Undelivered)) {
+		text += fmt.Sprintf("; sink %s had not had %d of them", sink, g.Undelivered[sink])
+	}
+	return text
 }
 
 // repeatedHashes reports whether any id may be there twice.

@@ -72,6 +72,9 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 	strange := pop(100)
 	strange.Body = []byte("no JSON")
 	emit(t, s, strange)
+	if err := s.SetCursor(patient(t), "lake", schema.TypeCallPop, 10); err != nil {
+		t.Fatal(err)
+	}
 	closeSpool(t, s)
 	damageBlock(t, dir, func(d []byte) {
 		at := 0
@@ -86,11 +89,52 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 		if v.Good() || v.Events != 100 || v.Missing != 1 || v.Invalid != 1 || v.Repeated != 0 || v.Unreadable != 0 {
 			t.Errorf("got %+v", v)
 		}
-		want := []Finding{{50, 50, foundMissing}, {101, 101, "invalid: the body is not JSON"}}
-		if !slices.Equal(v.Findings, want) {
-			t.Errorf("findings %v, want %v", v.Findings, want)
+		if len(v.Findings) != 2 || v.Findings[0].From != 50 || v.Findings[0].To != 50 || v.Findings[1] != (Finding{101, 101, "invalid: the body is not JSON"}) {
+			t.Fatalf("findings %v", v.Findings)
+		}
+		for _, want := range []string{"lost to damage, found 20", "sink lake had not had 1 of them"} {
+			if !strings.Contains(v.Findings[0].What, want) {
+				t.Errorf("%q is not in %q", want, v.Findings[0].What)
+			}
+		}
+		o, err := CallOne(patient(t), c, Stat, StatRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := o.Streams[0]; s.Missing != 1 || len(s.Gaps) != 1 || s.Gaps[0].Lost != 1 || s.Gaps[0].Undelivered["lake"] != 1 {
+			t.Errorf("stream %+v", s)
+		}
+		if got := o.Cursors[0]; got.Sink != "lake" || got.Backlog != 90 {
+			t.Errorf("cursor %+v", got)
 		}
 	})
+}
+
+func TestALostEndIsNamedAlsoWhereNothingCameAfterIt(t *testing.T) {
+	dir := t.TempDir()
+	s := openSpool(t, dir)
+	emitPops(t, s, 20)
+	closeSpool(t, s)
+	path := filepath.Join(dir, "jetstream", "SPOOL", "streams", "CALLPOP", "msgs", "1.blk")
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()-10)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openSpool(t, dir)
+	if v := verify(t, &Local{Host: hostOf(s, nil), Dir: dir}, schema.TypeCallPop); v.Events != 19 || v.Missing != 1 || len(v.Findings) != 1 || v.Findings[0].From != 20 || v.Findings[0].To != 20 {
+		t.Errorf("got %+v", v)
+	}
+	closeSpool(t, s)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s = openSpool(t, dir)
+	if v := verify(t, &Local{Host: hostOf(s, nil), Dir: dir}, schema.TypeCallPop); v.Events != 0 || v.Missing != 20 || v.Expired != 0 {
+		t.Errorf("got %+v", v)
+	}
 }
 
 // cannedStream is a spool whose pops are these entries.

@@ -2,7 +2,10 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -122,24 +125,45 @@ func benchOptions(b *testing.B) Options {
 	return o
 }
 
-// BenchmarkOpen opens a log of a hundred thousand events.
+// BenchmarkOpen opens a log of a million events: after a close in order, and as
+// after a kill, when every record is checked by the spool and by the server.
 func BenchmarkOpen(b *testing.B) {
 	o := benchOptions(b)
 	s, err := Open(context.Background(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
-	emitAll(b, s, 64, 100_000)
+	emitAll(b, s, 64, 1_000_000)
 	closeSpool(b, s)
-	b.ResetTimer()
-	b.StartTimer()
-	for range b.N {
-		s, err := Open(context.Background(), o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		closeSpool(b, s)
-		b.StartTimer()
+	for _, killed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("killed=%v", killed), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				if killed {
+					spoil(b, o.Config.Dir)
+				}
+				b.StartTimer()
+				s, err := Open(context.Background(), o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				closeSpool(b, s)
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// spoil has a log look as if it had not been closed.
+func spoil(b *testing.B, dir string) {
+	b.Helper()
+	l, err := readLedger(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.Clean = false
+	if err := errors.Join(writeLedger(dir, l), os.Remove(filepath.Join(streamDir(dir, "CALLPOP"), "msgs", "index.db"))); err != nil {
+		b.Fatal(err)
 	}
 }

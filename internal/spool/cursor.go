@@ -62,6 +62,7 @@ func (s *Spool) SetCursor(ctx context.Context, sink string, t schema.Type, seq u
 	if err != nil {
 		return fmt.Errorf("set cursor %s to %d: %w", key, seq, err)
 	}
+	s.noteCursor(key, seq)
 	return nil
 }
 
@@ -96,6 +97,7 @@ func (s *Spool) DeleteCursor(ctx context.Context, sink string, t schema.Type) er
 	if err != nil {
 		return fmt.Errorf("delete cursor %s: %w", key, err)
 	}
+	s.forgetCursor(key)
 	return nil
 }
 
@@ -156,31 +158,4 @@ func (s *Spool) allCursors(ctx context.Context, e *engine) ([]Cursor, error) {
 		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Type, b.Type))
 	})
 	return all, nil
-}
-
-// clampCursors moves back each cursor that is beyond the end of its stream. A
-// loss of power can take a stream's last events and leave the cursor that counted
-// them; their sequences are then given to other events, which that sink would
-// never see.
-func (s *Spool) clampCursors(ctx context.Context, e *engine) error {
-	all, err := s.allCursors(ctx, e)
-	if err != nil {
-		return fmt.Errorf("list cursors: %w", err)
-	}
-	for _, c := range all {
-		st, err := streamOf(c.Type)
-		if err != nil {
-			return err
-		}
-		last := e.last[st.index]
-		if c.Sequence <= last {
-			continue
-		}
-		s.logger.Warn("a cursor was beyond the end of its stream: events were lost with it",
-			"sink", c.Sink, "stream", st.name, "cursor", c.Sequence, "last", last)
-		if err := setCursor(ctx, e, c.Sink+"."+st.name, last); err != nil {
-			return fmt.Errorf("set cursor %s.%s: %w", c.Sink, st.name, err)
-		}
-	}
-	return nil
 }

@@ -19,9 +19,12 @@ type Details struct {
 	// LastTime is when the newest event was stored; zero in a stream that never
 	// had one.
 	LastTime time.Time
-	// Missing is how many sequences between the oldest and the newest event are
-	// gone. The limits take the oldest events only, so that these are damage.
+	// Missing is how many events between the oldest and the newest are gone. The
+	// limits take the oldest events only, so that these are damage.
 	Missing uint64
+	// Gaps are the sequences that have no event because of damage, also before the
+	// oldest event.
+	Gaps []Gap
 	// Lost are sequences that the embedded server found damaged when it opened the
 	// store; it knows them until it is restarted.
 	Lost []uint64
@@ -42,12 +45,14 @@ func (s *Spool) Details(ctx context.Context, t schema.Type) (Details, error) {
 		return Details{}, fmt.Errorf("details of stream %s: %w", st.name, s.cut(e, err))
 	}
 	in := answer.State
-	d := Details{Stream: st.name, Missing: uint64(in.NumDeleted), LastTime: in.LastTime, State: State{
+	d := Details{Stream: st.name, Gaps: s.gaps(st), LastTime: in.LastTime, State: State{
 		First: in.FirstSeq, Last: in.LastSeq, Messages: in.Msgs, Bytes: in.Bytes, FirstTime: in.FirstTime,
 	}}
 	if in.Msgs == 0 {
 		d.First, d.FirstTime = in.LastSeq+1, time.Time{}
 	}
+	deleted := uint64(in.NumDeleted) //nolint:gosec // a count
+	d.Missing = deleted - min(deleted, s.neverGiven(st, d.First, d.Last))
 	if in.Lost != nil {
 		d.Lost = in.Lost.Msgs
 	}
@@ -66,6 +71,9 @@ func (s *Spool) Purge(ctx context.Context, t schema.Type, through uint64) (remov
 	if err == nil {
 		if removed, err = purge(ctx, e, st, through); err != nil {
 			err = s.cut(e, err)
+		} else {
+			// What is gone on purpose is not to be missed.
+			s.keepNow(ctx, e)
 		}
 	}
 	if err != nil {

@@ -24,8 +24,11 @@ type metrics struct {
 	duration metric.Float64Histogram
 	events   metric.Int64Counter
 	restarts metric.Int64Counter
-	observer metric.Registration
-	ok       [len(streams)]metric.MeasurementOption // made once
+	// lost are events that damage took, undelivered those of them that a sink had
+	// not had.
+	lost, undelivered metric.Int64Counter
+	observer          metric.Registration
+	ok                [len(streams)]metric.MeasurementOption // made once
 }
 
 func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
@@ -36,7 +39,7 @@ func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
 	for i, st := range streams {
 		m.ok[i] = metric.WithAttributeSet(attribute.NewSet(attribute.String("stream", st.name)))
 	}
-	var errs [6]error
+	var errs [8]error
 	m.duration, errs[0] = meter.Float64Histogram("callpop.spool.emit.duration", metric.WithUnit("s"),
 		metric.WithDescription("Time an emit took, waiting for disk space or a restart included."),
 		metric.WithExplicitBucketBoundaries(emitBuckets...))
@@ -67,6 +70,10 @@ func newMetrics(s *Spool, meter metric.Meter) (*metrics, error) {
 		}
 		return nil
 	}, bytes, free)
+	m.lost, errs[6] = meter.Int64Counter("callpop.spool.lost", metric.WithUnit("{event}"),
+		metric.WithDescription("Events that damage took from the spool."))
+	m.undelivered, errs[7] = meter.Int64Counter("callpop.spool.lost.undelivered", metric.WithUnit("{event}"),
+		metric.WithDescription("Events that damage took from the spool before the sink had them."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the spool's instruments: %w", err)
 	}

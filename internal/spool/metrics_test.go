@@ -87,6 +87,35 @@ func collect(t *testing.T, reader *metric.ManualReader) map[string]float64 {
 	return values
 }
 
+func TestWhatDamageTookIsMeasured(t *testing.T) {
+	dir := t.TempDir()
+	s := openSpool(t, testOptions(dir))
+	emitN(t, s, 10)
+	for sink, cursor := range map[string]uint64{"crm": 10, "lake": 4} {
+		if err := s.SetCursor(testContext(t), sink, schema.TypeCallPop, cursor); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeSpool(t, s)
+	damageFile(t, dir, "1.blk", func(d []byte) []byte { return d[:len(d)-1] })
+	reader := metric.NewManualReader()
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	defer func() { _ = provider.Shutdown(context.Background()) }()
+	o := testOptions(dir)
+	o.Meter = provider.Meter("test")
+	openSpool(t, o)
+	values := collect(t, reader)
+	for name, want := range map[string]float64{
+		"callpop.spool.lost{stream=CALLPOP}":                       1,
+		"callpop.spool.lost.undelivered{sink=lake,stream=CALLPOP}": 1,
+		"callpop.spool.lost.undelivered{sink=crm,stream=CALLPOP}":  0,
+	} {
+		if got := values[name]; got != want {
+			t.Errorf("%s = %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestTheServersLogShowsNoPayload(t *testing.T) {
 	var log logLines
 	l := &serverLog{logger: log.logger()}

@@ -36,7 +36,6 @@ type Reader struct {
 	last uint64
 	lost uint64
 
-	engine *engine // in which last was read
 	inbox  *inbox
 	closed chan struct{}
 	once   sync.Once
@@ -51,11 +50,10 @@ func (s *Spool) Read(ctx context.Context, t schema.Type, after uint64) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("read the spool: %w", err)
 	}
-	e, err := s.acquire(ctx, false, nil)
-	if err != nil {
+	if _, err := s.acquire(ctx, false, nil); err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", st.name, err)
 	}
-	return &Reader{spool: s, stream: st, last: after, engine: e, closed: make(chan struct{})}, nil
+	return &Reader{spool: s, stream: st, last: after, closed: make(chan struct{})}, nil
 }
 
 // Next waits until there is a record and returns those that are there now, at
@@ -145,7 +143,10 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	if err != nil {
 		return err
 	}
+	gap, ok := r.spool.gapAt(r.stream, r.last+1)
 	switch {
+	case ok:
+		r.pass(gap.To)
 	case state.First > r.last+1:
 		r.pass(state.First - 1)
 	case r.last+1 <= e.last[r.stream.index]:
@@ -165,13 +166,13 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	return nil
 }
 
-// pass counts everything up to sequence as lost.
+// pass counts every event up to sequence as lost.
 func (r *Reader) pass(sequence uint64) {
-	r.lost += sequence - r.last
+	r.lost += sequence - r.last - r.spool.neverGiven(r.stream, r.last+1, sequence)
 	r.last = sequence
 }
 
-// Lost returns how many sequences were gone, by the log's limits or by damage,
+// Lost returns how many events were gone, by the log's limits or by damage,
 // before records that were handed out: between the reader's start and the first,
 // and between one and the next.
 func (r *Reader) Lost() uint64 { return r.lost }

@@ -32,11 +32,6 @@ func (r *Reader) open(e *engine) (*inbox, error) {
 		return r.inbox, nil
 	}
 	r.drop()
-	if r.engine != e {
-		// A stream that came back without its end gives those sequences to others.
-		r.last = min(r.last, e.last[r.stream.index])
-		r.engine = e
-	}
 	in := &inbox{engine: e, prefix: e.reads.NewInbox() + ".", answers: make(chan *nats.Msg, maxGet+1)}
 	var err error
 	if in.sub, err = e.reads.ChanSubscribe(in.prefix+"*", in.answers); err != nil {
@@ -120,7 +115,9 @@ func (r *Reader) collect(ctx context.Context, in *inbox) (answer, error) {
 		if header(m, nats.JSLastSequence) != previous || sequence <= last {
 			return answer{}, errTorn
 		}
-		lost += sequence - last - 1
+		if sequence > last+1 {
+			lost += sequence - last - 1 - r.spool.neverGiven(r.stream, last+1, sequence-1)
+		}
 		previous, last = sequence, sequence
 		event, err := schema.FromNATSHeaders(m.Header.Get, m.Data)
 		if err != nil {

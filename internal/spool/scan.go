@@ -108,6 +108,10 @@ func (sc *scanner) next(ctx context.Context) ([]Item, error) {
 		sc.last = state.First - 1
 		return sc.next(ctx)
 	}
+	if gap, ok := sc.spool.gapAt(sc.stream, sc.last+1); ok {
+		sc.last = gap.To
+		return sc.next(ctx)
+	}
 	sc.last++
 	return []Item{{Record: Record{Sequence: sc.last}, Damage: "the record cannot be read"}}, nil
 }

@@ -178,6 +178,9 @@ func (s *Spool) start(ctx context.Context) (_ *engine, err error) {
 			return nil, err
 		}
 	}
+	if err := s.mend(); err != nil {
+		return nil, err
+	}
 	log := &serverLog{logger: s.logger}
 	e := &engine{retired: make(chan struct{})}
 	if e.server, err = server.NewServer(o); err != nil {
@@ -246,7 +249,7 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 		}
 		e.last[i] = state.Last
 	}
-	if err := s.clampCursors(ctx, e); err != nil {
+	if err := s.report(ctx, e); err != nil {
 		return err
 	}
 	conn, err := s.dial(e, "gate", s.logins.gate)

@@ -36,6 +36,8 @@ type Spool struct {
 	lock     *flock.Flock
 	addr     net.Addr // of embedded.listen, nil without
 
+	books books
+
 	acks  [len(streams)]atomic.Uint64
 	tails [len(streams)]tail
 
@@ -43,7 +45,7 @@ type Spool struct {
 	life   context.Context
 	end    context.CancelFunc
 	faults chan fault
-	ended  sync.WaitGroup // the supervisor
+	ended  sync.WaitGroup // the supervisor, and what keeps the ledger
 	closed chan struct{}  // closed when everything has stopped
 	once   sync.Once
 	// closeError is set before closed is closed.
@@ -52,6 +54,11 @@ type Spool struct {
 	// Owned by Open, then by the supervisor.
 	free       freeSpace
 	low, blind bool
+	// cursorsDamaged is set where the last check found damage in the cursors' bucket.
+	cursorsDamaged bool
+	// exact is set once this process has had the log open: from then on the ledger
+	// in memory knows all that was acknowledged.
+	exact bool
 	// doubtful is set from a fault until a write to the disk succeeds.
 	doubtful      bool
 	started       time.Time
@@ -103,12 +110,18 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	if s.lock, s.id, err = openDir(s.config.Dir); err != nil {
 		return nil, err
 	}
+	if s.books.ledger, err = readLedger(s.config.Dir); err != nil {
+		s.logger.Warn("damage at the spool's ends will not show", "error", err)
+	}
+	if s.books.ledger == nil {
+		s.books.ledger = newLedger()
+	}
 	// What was begun is undone in reverse by close.
 	s.life, s.end = context.WithCancel(context.Background())
-	e, err := s.start(ctx)
-	if err == nil {
-		if s.metrics, err = newMetrics(s, o.Meter); err != nil {
-			e.stop()
+	var e *engine
+	if s.metrics, err = newMetrics(s, o.Meter); err == nil {
+		if e, err = s.start(ctx); err != nil {
+			err = errors.Join(err, s.metrics.observer.Unregister())
 		}
 	}
 	if err != nil {
@@ -120,6 +133,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	s.started = time.Now()
 	s.settle(e)
 	s.ended.Go(s.supervise)
+	s.ended.Go(s.keep)
 	return s, nil
 }
 
@@ -217,7 +231,7 @@ func (s *Spool) close() {
 		errs = append(errs, fmt.Errorf("unregister the spool's metrics: %w", err))
 	}
 	if e != nil {
-		e.stop()
+		s.closeBooks(e)
 	}
 	if err := s.lock.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("unlock spool directory %s: %w", s.config.Dir, err))

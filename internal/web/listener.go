@@ -35,7 +35,10 @@ type Listener struct {
 	key      string
 	listener net.Listener // nil where it is switched off
 	server   *http.Server
-	limits   limits
+	// secure is set where it speaks TLS. The server's own configuration of TLS does
+	// not tell: Serve makes one for itself.
+	secure bool
+	limits limits
 	// closed is closed by Close.
 	closed chan struct{}
 	once   sync.Once
@@ -66,7 +69,7 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		if err != nil {
 			return nil, fmt.Errorf("%s_%w", key, err)
 		}
-		s.server.TLSConfig = certificate.Config()
+		s.server.TLSConfig, s.secure = certificate.Config(), true
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -95,7 +98,7 @@ func (l *Listener) URL() string {
 	switch {
 	case l.listener == nil:
 		return ""
-	case l.server.TLSConfig != nil:
+	case l.secure:
 		return "https://" + l.Addr().String()
 	default:
 		return "http://" + l.Addr().String()
@@ -115,7 +118,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() {
-		if l.server.TLSConfig != nil {
+		if l.secure {
 			served <- l.server.ServeTLS(l.listener, "", "")
 		} else {
 			served <- l.server.Serve(l.listener)

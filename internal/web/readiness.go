@@ -48,6 +48,27 @@ type Spool struct {
 	Detail string `json:"detail,omitempty"`
 	// FreeBytes is the free space of its file system.
 	FreeBytes *uint64 `json:"free_bytes,omitempty"`
+	// Lost are the events that damage has taken from it, the newest findings last.
+	Lost []Loss `json:"lost,omitempty"`
+}
+
+// Loss is a run of events that damage took from the spool.
+type Loss struct {
+	// Type is the events' type, such as callpop.v1.
+	Type string `json:"type"`
+	// Events is how many they were, From and To their sequences.
+	Events uint64 `json:"events"`
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
+	// StoredAfter and StoredBefore bound the time from which they were; absent where
+	// there is no event before or after them.
+	StoredAfter  time.Time `json:"stored_after,omitzero"`
+	StoredBefore time.Time `json:"stored_before,omitzero"`
+	// FoundAt is when it was found, at a start.
+	FoundAt time.Time `json:"found_at"`
+	// Undelivered is how many of them each sink had not had; absent where every sink
+	// had had them all.
+	Undelivered map[string]uint64 `json:"undelivered,omitempty"`
 }
 
 // SpoolState is what the spool is doing.

@@ -263,6 +263,11 @@ func (s *benchSpool) Bounds(context.Context, schema.Type) (first, last uint64, e
 	return 1, s.last.Load(), nil
 }
 
+func (s *benchSpool) Backlog(_ context.Context, _ schema.Type, after uint64) (uint64, error) {
+	last := s.last.Load()
+	return last - min(last, after), nil
+}
+
 func (s *benchSpool) Cursor(context.Context, string, schema.Type) (uint64, bool, error) {
 	return 0, true, nil
 }

@@ -178,6 +178,15 @@ func (s *Spool) Bounds(ctx context.Context, t schema.Type) (first, last uint64, 
 	return st.records[0].Sequence, st.last, nil
 }
 
+// Backlog implements [sink.Spool].
+func (s *Spool) Backlog(ctx context.Context, t schema.Type, after uint64) (uint64, error) {
+	first, last, err := s.Bounds(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	return last - min(last, max(after, first-1)), nil
+}
+
 // Cursor implements [sink.Spool].
 func (s *Spool) Cursor(_ context.Context, name string, t schema.Type) (uint64, bool, error) {
 	s.mu.Lock()
