@@ -307,6 +307,32 @@ func TestLossesAreCountedAndSaidOnceAnEpisode(t *testing.T) {
 	})
 }
 
+func TestWhatDamageTookIsToldFromWhatTheLimitsTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spool := sinktest.NewSpool()
+		emit(t, spool, events(1000, 1000)...)
+		spool.Expire(pops, 10)
+		spool.Damage(pops, 500, 504)
+		spool.Damage(pops, 600, 600)
+		r := start(t, spool, &sinktest.Memory{}, only(pops))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := line(r.Forwarder, pops); got.Lost != 16 || got.Delivered != 984 {
+			t.Errorf("lost %d and delivered %d of 1000", got.Lost, got.Delivered)
+		}
+		r.stop(t)
+		for _, said := range []string{
+			`"events left the spool before the sink had them: its limits are too small for this backlog" sink=events type=callpop.v1 lost=10`,
+			`"events in the spool were damaged before the sink had them: it goes on behind them" sink=events type=callpop.v1 lost=`,
+			`"the sink has caught up after losses" sink=events type=callpop.v1 lost=16 damaged=6`,
+		} {
+			if n := strings.Count(r.log.String(), said); n != 1 {
+				t.Errorf("%s was said %d times:\n%s", said, n, r.log)
+			}
+		}
+	})
+}
+
 func TestLossesGoOnInOneEpisodeUntilTheSinkHasCaughtUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spool := sinktest.NewSpool()

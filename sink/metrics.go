@@ -23,8 +23,8 @@ const (
 	MetricDuplicates = "callpop.sink.duplicates"
 	// MetricDeadLetters counts events that the broker refused for good.
 	MetricDeadLetters = "callpop.sink.dead_letters"
-	// MetricLost counts events that the spool's limits took before the broker had
-	// them.
+	// MetricLost counts events that the spool's limits or damage took before the
+	// broker had them.
 	MetricLost = "callpop.sink.lost"
 	// MetricPublishDuration is how long a call to the broker took, in seconds.
 	MetricPublishDuration = "callpop.sink.publish.duration"
@@ -57,7 +57,7 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 		{&m.retries, MetricRetries, "Attempts that failed and will be made again."},
 		{&m.duplicates, MetricDuplicates, "Events that the broker knew already and dropped."},
 		{&m.deadLetters, MetricDeadLetters, "Events that the broker refused for good."},
-		{&m.lost, MetricLost, "Events that the spool's limits took before the broker had them."},
+		{&m.lost, MetricLost, "Events that the spool's limits or damage took before the broker had them."},
 	} {
 		var err error
 		if *c.counter, err = meter.Int64Counter(c.name, metric.WithUnit("{event}"), metric.WithDescription(c.description)); err != nil {

@@ -178,6 +178,9 @@ func (w *whole) check(t *testing.T, c damage) {
 		if got, want := r.Lost(), uint64(len(missing)); got != want {
 			t.Errorf("the reader counts %d events lost, want %d", got, want)
 		}
+		if got, want := r.Damaged(), uint64(len(missing)); got != want {
+			t.Errorf("the reader counts %d events damaged, want %d", got, want)
+		}
 	}
 	for sink, want := range w.cursors {
 		if got, ok, err := s.Cursor(testContext(t), sink, w.typ); got != want || !ok || err != nil {
@@ -568,8 +571,8 @@ func TestARecordThatTheServerStoredAndCannotReadRestartsIt(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want[3:])
 	}
 	// As far as the spool knows, there was an event.
-	if r.Lost() != 1 {
-		t.Errorf("lost = %d, want 1", r.Lost())
+	if r.Lost() != 1 || r.Damaged() != 1 {
+		t.Errorf("lost = %d, damaged = %d, want 1 and 1", r.Lost(), r.Damaged())
 	}
 }
 
@@ -627,7 +630,7 @@ func TestAWaitingReaderCountsALostEnd(t *testing.T) {
 	if records := <-got; len(records) != 1 || records[0].ID != want[0] {
 		t.Errorf("got %+v, want %s", records, want)
 	}
-	if r.Lost() != 1 {
-		t.Errorf("lost = %d, want 1", r.Lost())
+	if r.Lost() != 1 || r.Damaged() != 1 {
+		t.Errorf("lost = %d, damaged = %d, want 1 and 1", r.Lost(), r.Damaged())
 	}
 }
