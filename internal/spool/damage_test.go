@@ -634,3 +634,27 @@ func TestAWaitingReaderCountsALostEnd(t *testing.T) {
 		t.Errorf("lost = %d, damaged = %d, want 1 and 1", r.Lost(), r.Damaged())
 	}
 }
+
+// What was damaged is told from what a purge, or the limits, took around it.
+func TestAReaderTellsDamageFromWhatWasTakenOnPurpose(t *testing.T) {
+	w := makeWhole(t, schema.TypeCallPop, wholeEvents, 100, testOptions)
+	offsets := w.records(t)
+	editBlock("CALLPOP", 0, func(d []byte) []byte { // the 11th to the 15th, and the 31st
+		clear(d[offsets[10]+10 : offsets[15]-10])
+		d[offsets[31]-20] ^= 1
+		return d
+	})(t, w.dir)
+	s := openSpool(t, testOptions(w.dir), quick)
+	if _, err := s.Purge(testContext(t), schema.TypeCallPop, 20); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ after, lost, damaged uint64 }{
+		{0, 21, 6}, {9, 12, 6}, {12, 9, 4}, {15, 6, 1}, {20, 1, 1}, {31, 0, 0},
+	} {
+		r := read(t, s, schema.TypeCallPop, c.after)
+		takeUntil(t, r, w.ids[wholeEvents-1])
+		if r.Lost() != c.lost || r.Damaged() != c.damaged {
+			t.Errorf("after %d: lost %d, damaged %d; want %d and %d", c.after, r.Lost(), r.Damaged(), c.lost, c.damaged)
+		}
+	}
+}
