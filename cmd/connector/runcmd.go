@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +31,11 @@ of shutdown_timeout. What is left stays in the spool. A second signal cuts short
 			if err != nil {
 				return err
 			}
+			bounded, release := context.WithCancel(command.Context())
+			var memory sync.WaitGroup
+			memory.Go(func() { boundMemory(bounded) })
+			defer memory.Wait()
+			defer release()
 			return d.run(command.Context(), w.stop, func(*daemon) {})
 		},
 	}
