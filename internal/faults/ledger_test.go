@@ -150,7 +150,7 @@ func checkGaps(t testing.TB, sent []lqsim.Sent, log []event, sessions *follower)
 	// A session was last heard by the first bytes of a pop that was cut; and the
 	// connector notes once a second that it lives, and may read late what it reads.
 	const slack = 5 * time.Second
-	within(t, 20*time.Second, fmt.Sprintf("each of %d missing pops to be in a reported gap", len(missing)), func() bool {
+	eventually(t, fmt.Sprintf("each of %d missing pops to be in a reported gap", len(missing)), func() bool {
 		gaps := map[string][]schema.Gap{}
 		for _, c := range sessions.sessions() {
 			if c.Gap != nil {

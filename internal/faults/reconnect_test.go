@@ -63,7 +63,7 @@ func TestFaultMassReconnect(t *testing.T) {
 	if took, least := slices.MaxFunc(status.Accepts, time.Time.Compare).Sub(began), time.Duration(sessions-rate/10)*time.Second/rate; took < least {
 		t.Errorf("%d connections within %v, which at %d a second are %v", sessions, took, rate, least)
 	}
-	if second > 3*rate {
+	if second > 3*rate && !busy(t) {
 		t.Errorf("%d connections within one second at a rate of %d", second, rate)
 	}
 	if status := lq.ask("pop 2"); status.Sent != sessions {
