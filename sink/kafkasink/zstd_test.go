@@ -40,7 +40,7 @@ func TestASmallZstdWindowCompressesABatchAsWellAndIsReadByTheLibrary(t *testing.
 		if len(packed) > len(before)+len(before)/50 {
 			t.Errorf("%d bytes, and %d with the library's own window", len(packed), len(before))
 		}
-		r := small.Codec.NewReader(bytes.NewReader(packed))
+		r := small.NewReader(bytes.NewReader(packed))
 		got, err := io.ReadAll(r)
 		if err != nil || string(got) != batch.String() {
 			t.Errorf("read back %d bytes of %d: %v", len(got), batch.Len(), err)
