@@ -4,5 +4,7 @@ import "net/http"
 
 // adminHandler is what operators and their tools find on the admin address.
 func (d *daemon) adminHandler() http.Handler {
-	return http.NewServeMux()
+	mux := http.NewServeMux()
+	d.addConsole(mux)
+	return mux
 }

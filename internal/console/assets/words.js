@@ -1,0 +1,127 @@
+// What the console says, in English and Chinese.
+
+const en = {
+  other: '中文', title: 'Console', skip: 'Skip to the agents', version: 'version', logIn: 'Log in', logOut: 'Log out', close: 'Close', back: 'Back',
+  readOnly: 'Read only', readOnlyHint: 'Nothing can be changed and numbers stay masked: http.admin_token is not set.',
+  showNumbers: 'Show numbers', hideNumbers: 'Hide numbers',
+  well: 'All is well', trouble: (n) => (n === 1 ? '1 problem' : `${n} problems`), away: 'The connector does not answer. Trying again…',
+  problems: 'What is not as it should be',
+  problem: {
+    connector: (state) => `The connector is ${state}.`,
+    spool: (state, detail) => `The spool is ${state}${detail ? `: ${detail}` : ''}.`,
+    lost: (type, n, at) => `Damage took ${n} events (${type}) from the spool; found ${at}.`,
+    server: (name, up, wanted) => `Server ${name}: ${up} of ${wanted} sessions are up.`,
+    sink: (name, type, since, error) => `Sink ${name}: ${type} not delivered since ${since}${error ? `: ${error}` : ''}`,
+    leftOff: 'There are more agents than the wall has room for; those that came last are not shown.',
+  },
+  states: { starting: 'starting', serving: 'serving', stopping: 'stopping', low_space: 'low on disk space', restarting: 'restarting', failed: 'failed' },
+  rate: 'Pops in the last hour', now: 'this minute', perHour: 'in the hour', peak: 'highest minute', minute: 'Minute', pops: 'Pops', letters: 'Dead letters',
+  asTable: 'As a table', partial: 'Before the connector started, not everything was counted.',
+  chart: (total, most, at, letters) => `Pops a minute over the last hour: ${total} in all, at most ${most} in a minute${most ? ` (${at})` : ''}; ${letters} dead letters.`,
+  ago60: '60 min ago', nowEnd: 'now',
+  servers: 'LQ servers', server: 'Server', sources: 'Sources', sessions: 'Sessions', state: 'State', noServers: 'No server is configured.',
+  serverStates: { up: 'up', partial: 'partly up', down: 'down', idle: 'no sessions wanted', '': 'by callback' }, of: (up, wanted) => `${up} of ${wanted}`,
+  sinks: 'Sinks', sink: 'Sink', kind: 'Kind', backlog: 'Backlog', oldest: 'Oldest waits', delivered: 'Last delivered', error: 'Last error',
+  noSinks: 'No sink is configured: events stay in the spool and the embedded broker.',
+  sinkStates: { idle: 'up to date', publishing: 'publishing', retrying: 'retrying', '': 'unknown' }, lost: 'lost', refused: 'refused',
+  spool: (n, free) => `The spool holds ${n} pops${free ? `; ${free} of disk are free` : ''}.`,
+  agents: 'Agents', find: 'Find an agent', allStates: 'All states', allServers: 'All servers', inTrouble: 'In trouble', noAgents: 'No agent fits.',
+  summary: (up, total, bad) => `${up} of ${total} connected${bad ? `, ${bad} in trouble` : ''}`, lastPop: 'Last pop', noPop: 'no pop yet', since: 'since',
+  page: (from, to, total) => `${from}–${to} of ${total}`, previous: 'Previous', next: 'Next',
+  session: { connecting: 'connecting', connected: 'connected', failed: 'failed', expired: 'silent', reconnecting: 'reconnecting', closed: 'closed', '': 'no session' },
+  events: 'Recent events', allKinds: 'All kinds', pause: 'Pause', resume: 'Resume', time: 'Time', agent: 'Agent', what: 'What', explain: 'Explain',
+  noEvents: 'No event yet.', kinds: { 'callpop.v1': 'Pop', 'callpop.session.v1': 'Session', 'callpop.dlq.v1': 'Dead letter' }, gap: (n) => `no session for ${n}`,
+  unknown: 'number withheld',
+  modes: {
+    inbound: 'inbound', manual_outbound: 'outbound, by hand', inbound_conference: 'inbound, three-way', auto_outbound: 'outbound, automatic',
+    inbound_transfer: 'inbound, transferred', outbound_transfer: 'outbound, transferred', outbound_conference: 'outbound, three-way',
+    test: 'test', reserved: 'reserved', '': 'call',
+  },
+  reasons: { undecodable: 'cannot be decoded', lost_framing: 'lost between pops', cut_frame: 'cut off', refused: 'refused by the sink' },
+  reason: 'Reason', detail: 'Detail', select: (id) => `Select dead letter ${id}`, selectAll: 'Select all', retry: 'Retry', retryN: (n) => `Retry ${n}`, older: 'Older', newest: 'Newest',
+  noLetters: 'No dead letters.', retrying: 'Retrying…', retryLocked: 'To retry dead letters, log in.', retryNever: 'Dead letters can be retried where http.admin_token is set.',
+  outcome: { sent: 'sent to its sink', emitted: 'decoded, on its way to every sink', failed: 'failed', impossible: 'cannot be tried again', missing: 'no longer there' },
+  retried: (good, bad) => `${good} retried, ${bad} failed.`,
+  ofAgent: (agent, server) => `Agent ${agent} of ${server}: the last 8 hours`, nothing: 'Nothing in this time.',
+  event: 'Event', raw: 'As received', parts: 'Piece by piece', bytes: 'Bytes', asPublished: 'As published', headers: 'Headers',
+  place: 'Bytes', piece: 'Received', meaning: 'Meaning', became: 'In the event', none: 'nothing', masked: 'Digits that may be a customer’s are masked, and the bytes are left out.',
+  lossy: 'Some bytes could not be read as text.', first: (n) => `the first 4096 of ${n} bytes`, id: 'Id', sequence: 'Sequence', received: 'Received', source: 'Source', cause: 'Cause',
+  gone: 'The spool no longer has it.', loading: 'Loading…', cannot: (error) => `That did not work: ${error}`,
+  means: {
+    format: 'layout and version', 'call.line': 'channel of the outside line', 'customer.number': 'the customer’s number', 'call.id': 'id of the call; its recording is found by it',
+    'call.started_at': 'start of the call, in the server’s time', 'agent.id': 'the agent', 'agent.channel': 'channel of the agent’s extension', 'call.sn': 'serial number of the call',
+    'pop.code': 'kind of pop', 'call.transferred_from': 'agent who began the transfer', 'ivr.member': 'member number', 'ivr.data': 'what the voice menu attached',
+    'ivr.keys': 'keys that the customer pressed', 'extra.spare': 'spare', extra: 'no field of its own: kept as received', '': 'not known',
+  },
+  units: { s: 's', min: 'min', h: 'h', d: 'd' }, justNow: 'now',
+  token: 'Admin token', tokenHint: 'It is http.admin_token of the configuration.', logInTitle: 'Log in to the console', noLogIn: 'There is nothing to log in to: http.admin_token is not set.',
+  loginErrors: { wrong_token: 'This is not the token.', too_many_tries: 'Too many tries. Wait a minute.', other: 'The connector does not answer.' },
+}
+
+const zh = {
+  other: 'English', title: '控制台', skip: '跳到坐席', version: '版本', logIn: '登录', logOut: '退出', close: '关闭', back: '返回',
+  readOnly: '只读', readOnlyHint: '未设置 http.admin_token：不能修改，号码始终隐藏。',
+  showNumbers: '显示号码', hideNumbers: '隐藏号码',
+  well: '一切正常', trouble: (n) => `${n} 个问题`, away: '连接器没有响应，正在重试……',
+  problems: '异常情况',
+  problem: {
+    connector: (state) => `连接器${state}。`,
+    spool: (state, detail) => `本地日志${state}${detail ? `：${detail}` : ''}。`,
+    lost: (type, n, at) => `本地日志损坏，丢失 ${n} 个事件（${type}），发现于 ${at}。`,
+    server: (name, up, wanted) => `服务器 ${name}：${wanted} 个会话中有 ${up} 个在线。`,
+    sink: (name, type, since, error) => `输出 ${name}：${type} 自 ${since} 起未能投递${error ? `：${error}` : ''}`,
+    leftOff: '坐席太多，最后出现的未能显示。',
+  },
+  states: { starting: '正在启动', serving: '运行中', stopping: '正在停止', low_space: '磁盘空间不足', restarting: '正在重启', failed: '失败' },
+  rate: '最近一小时弹屏', now: '本分钟', perHour: '一小时合计', peak: '最高每分钟', minute: '分钟', pops: '弹屏', letters: '死信',
+  asTable: '以表格显示', partial: '连接器启动之前的数据不完整。',
+  chart: (total, most, at, letters) => `最近一小时每分钟弹屏数：共 ${total} 个，每分钟最多 ${most} 个${most ? `（${at}）` : ''}；死信 ${letters} 个。`,
+  ago60: '60 分钟前', nowEnd: '现在',
+  servers: '小灵呼服务器', server: '服务器', sources: '来源', sessions: '会话', state: '状态', noServers: '没有配置服务器。',
+  serverStates: { up: '在线', partial: '部分在线', down: '离线', idle: '不需要会话', '': '回调方式' }, of: (up, wanted) => `${up} / ${wanted}`,
+  sinks: '输出', sink: '输出', kind: '类型', backlog: '积压', oldest: '最早的已等待', delivered: '最近投递', error: '最近错误',
+  noSinks: '没有配置输出：事件保存在本地日志和内置消息服务中。',
+  sinkStates: { idle: '已全部投递', publishing: '正在投递', retrying: '正在重试', '': '未知' }, lost: '丢失', refused: '被拒绝',
+  spool: (n, free) => `本地日志中有 ${n} 个弹屏${free ? `，磁盘剩余 ${free}` : ''}。`,
+  agents: '坐席', find: '查找坐席', allStates: '全部状态', allServers: '全部服务器', inTrouble: '有异常', noAgents: '没有符合条件的坐席。',
+  summary: (up, total, bad) => `${total} 个坐席中 ${up} 个已连接${bad ? `，${bad} 个异常` : ''}`, lastPop: '最近弹屏', noPop: '尚无弹屏', since: '自',
+  page: (from, to, total) => `第 ${from}–${to} 个，共 ${total} 个`, previous: '上一页', next: '下一页',
+  session: { connecting: '连接中', connected: '已连接', failed: '连接失败', expired: '无响应', reconnecting: '重新连接', closed: '已签退', '': '无会话' },
+  events: '最近事件', allKinds: '全部类型', pause: '暂停', resume: '继续', time: '时间', agent: '坐席', what: '内容', explain: '详解',
+  noEvents: '尚无事件。', kinds: { 'callpop.v1': '弹屏', 'callpop.session.v1': '会话', 'callpop.dlq.v1': '死信' }, gap: (n) => `${n}没有会话`,
+  unknown: '号码未知',
+  modes: {
+    inbound: '呼入', manual_outbound: '手工呼出', inbound_conference: '呼入三方通话', auto_outbound: '自动呼出',
+    inbound_transfer: '呼入转接', outbound_transfer: '外呼转接', outbound_conference: '外呼三方通话', test: '测试', reserved: '待定', '': '通话',
+  },
+  reasons: { undecodable: '无法解析', lost_framing: '弹屏之间的多余字节', cut_frame: '被截断', refused: '被输出拒绝' },
+  reason: '原因', detail: '说明', select: (id) => `选择死信 ${id}`, selectAll: '全选', retry: '重试', retryN: (n) => `重试 ${n} 条`, older: '更早', newest: '最新',
+  noLetters: '没有死信。', retrying: '正在重试……', retryLocked: '登录后可以重试死信。', retryNever: '设置 http.admin_token 后可以重试死信。',
+  outcome: { sent: '已发送到输出', emitted: '已解析，正发往全部输出', failed: '失败', impossible: '无法重试', missing: '已不存在' },
+  retried: (good, bad) => `成功 ${good} 条，失败 ${bad} 条。`,
+  ofAgent: (agent, server) => `${server} 的坐席 ${agent}：最近 8 小时`, nothing: '此时段内没有记录。',
+  event: '事件', raw: '收到的原文', parts: '逐项说明', bytes: '字节', asPublished: '发布的内容', headers: '消息头',
+  place: '字节', piece: '收到', meaning: '含义', became: '事件字段', none: '无', masked: '可能属于客户的数字已隐藏，原始字节不显示。',
+  lossy: '部分字节无法按文字读取。', first: (n) => `共 ${n} 字节，显示前 4096 字节`, id: '标识', sequence: '序号', received: '收到时间', source: '来源', cause: '原因',
+  gone: '本地日志中已没有这个事件。', loading: '正在读取……', cannot: (error) => `操作失败：${error}`,
+  means: {
+    format: '格式与版本', 'call.line': '外线通道号', 'customer.number': '客户号码', 'call.id': '本次通话的唯一标识，可查询录音',
+    'call.started_at': '通话开始时间（服务器时间）', 'agent.id': '坐席工号', 'agent.channel': '坐席分机通道号', 'call.sn': '呼叫流水号',
+    'pop.code': '弹屏模式', 'call.transferred_from': '发起转接的坐席', 'ivr.member': '会员号', 'ivr.data': '语音菜单附带的数据',
+    'ivr.keys': '客户按键', 'extra.spare': '备用', extra: '没有对应字段，原样保留', '': '未知',
+  },
+  units: { s: ' 秒', min: ' 分钟', h: ' 小时', d: ' 天' }, justNow: '刚刚',
+  token: '管理令牌', tokenHint: '即配置中的 http.admin_token。', logInTitle: '登录控制台', noLogIn: '未设置 http.admin_token，无需登录。',
+  loginErrors: { wrong_token: '令牌不正确。', too_many_tries: '尝试次数过多，请一分钟后再试。', other: '连接器没有响应。' },
+}
+
+const words = { en, zh }
+const asked = new URLSearchParams(location.search).get('lang') || localStorage.callpopLanguage
+let language = asked in words ? asked : navigator.language.startsWith('zh') ? 'zh' : 'en'
+
+export const t = (word) => words[language][word]
+export const tag = () => (language === 'zh' ? 'zh-CN' : 'en')
+export const turn = () => {
+  language = language === 'zh' ? 'en' : 'zh'
+  localStorage.callpopLanguage = language
+}
