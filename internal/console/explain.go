@@ -145,8 +145,8 @@ var plain = []string{
 }
 
 // takeApart splits a raw text into its parts, and says what the event that was made
-// of it has of each; values is nil where none was. Unless numbers are shown, they are
-// hidden, in the text that is returned too.
+// of it has of each; values is nil where none was: then any piece may hold a number.
+// Unless numbers are shown, they are hidden, in the text that is returned too.
 func takeApart(text string, callback bool, values map[string]any, numbers bool) (shown string, parts []part) {
 	var masked strings.Builder
 	end := 0
@@ -171,7 +171,7 @@ func takeApart(text string, callback bool, values map[string]any, numbers bool) 
 		masked.WriteString(text[end:cut.From])
 		end = cut.To
 		switch {
-		case numbers || first && p.Field == cut.Field && slices.Contains(plain, cut.Field) && (values == nil || p.Event != ""):
+		case numbers || first && p.Field == cut.Field && slices.Contains(plain, cut.Field) && p.Event != "":
 			masked.WriteString(text[cut.From:cut.To])
 		default:
 			p.Value = hide(cut.Field, cut.Value)

@@ -36,6 +36,7 @@ const translate = () => {
   document.title = `${t('title')} · CallPop`
   for (const e of document.querySelectorAll('[data-t]')) say(e, t(e.dataset.t))
   for (const e of document.querySelectorAll('[data-label]')) e.setAttribute('aria-label', t(e.dataset.label))
+  $('find').placeholder = t('find')
   say($('language'), t('other'))
   $('language').lang = tag() === 'en' ? 'zh-CN' : 'en'
   for (const o of $('only-state').options) {
@@ -75,10 +76,14 @@ const poll = async () => {
   return false
 }
 
+let leaving = false
+let asking = Promise.resolve() // the poll under way
+
 const follow = async () => {
-  for (;;) {
+  while (!leaving) {
     try {
-      while (await poll()) { /* there is more at once */ }
+      do asking = poll()
+      while (await asking) // there is more at once
     } catch (error) {
       if (error.message === '401') return // on the way to the log-in
       say($('away'), t('away'))
@@ -105,6 +110,8 @@ $('numbers').onclick = async () => {
   }
 }
 $('log-out').onclick = async () => {
+  leaving = true // and asks nothing any more that would be refused
+  await asking.catch(() => {})
   await fetch('/console/session', { method: 'DELETE' })
   location.assign('/console/login')
 }

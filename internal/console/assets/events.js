@@ -106,7 +106,7 @@ export const explainAgent = (a) => {
     if (!list.length) return [element('p', { class: 'empty', text: t('nothing') })]
     const body = element('tbody')
     body.append(...list.map((e) => row(e, (one) => explain(one, () => explainAgent(a)))))
-    return [element('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-labelledby': 'dialog-title' }, element('table', {}, columns(), body))]
+    return [element('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-labelledby': 'dialog-title' }, element('table', {}, columns(), body))]
   })
 }
 
@@ -118,7 +118,7 @@ const facts = (list) => {
 
 const meaningOf = (p) => t('means')[p.field ?? ''] ?? t('means')[p.field?.startsWith('extra.') ? 'extra' : '']
 
-const pieces = (parts) => element('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': t('parts') }, element('table', { id: 'parts' },
+const pieces = (parts) => element('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': t('parts') }, element('table', { id: 'parts' },
   element('thead', {}, element('tr', {}, ...['place', 'piece', 'meaning', 'became'].map((w) => element('th', { scope: 'col', text: t(w) })))),
   element('tbody', {}, ...parts.map((p) => element('tr', {},
     element('td', { class: 'place', text: `${p.from}–${p.to - 1}` }),
@@ -132,7 +132,7 @@ const folded = (title, text, open) => element('details', { open }, element('summ
 export const explain = (e, back) => {
   $('dialog-back').hidden = !back
   $('dialog-back').onclick = back
-  return opened(`${t('kinds')[e.type]} · ${whatOf(e)}`, `events/${e.type}/${e.sequence}`, (x) => [
+  return opened(`${t('kinds')[e.type]} · ${whatOf({ ...e, detail: undefined, gap: undefined })}`, `events/${e.type}/${e.sequence}`, (x) => [
     facts([[t('received'), clock(x.at)], [t('server'), x.server], [t('agent'), x.agent], [t('reason'), x.reason && t('reasons')[x.reason]], [t('sink'), x.sink],
       [t('source'), x.source], [t('state'), x.state && t('session')[x.state]], [t('cause'), x.cause], [t('detail'), x.detail], [t('id'), x.id],
       [t('sequence'), x.spoolsequence ?? String(x.sequence)]]),

@@ -37,10 +37,11 @@ export const draw = () => {
   $('letter-rows').replaceChildren(...letters.map(row))
   for (const b of boxes()) b.checked = chosen.has(b.value)
   $('no-letters').hidden = letters.length > 0
+  $('letter-table').hidden = letters.length === 0
   $('older').hidden = !older
-  $('retry').hidden = !mayChange
+  $('retry').hidden = !mayChange || letters.length === 0
   $('all-letters').hidden = !mayChange
-  $('retry-locked').hidden = mayChange
+  $('retry-locked').hidden = mayChange || letters.length === 0
   say($('retry-locked'), t(canLogIn ? 'retryLocked' : 'retryNever'))
   count()
 }

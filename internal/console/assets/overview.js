@@ -43,7 +43,9 @@ const showServers = (servers) => rows($('server-rows'), 4, servers.map((s) => el
   cell(s.sessions_wanted === undefined ? '' : t('of')(number(s.sessions_up), number(s.sessions_wanted))),
   cell((s.sources ?? []).join(', ')))), t('noServers'))
 
-const showSinks = (sinks) => rows($('sink-rows'), 6, sinks.map((s) => {
+const showSinks = (sinks) => {
+  $('sink-heads').hidden = sinks.length === 0
+  rows($('sink-rows'), 6, sinks.map((s) => {
   const counts = (s.lines ?? []).reduce((sum, l) => ({ lost: sum.lost + (l.lost ?? 0), refused: sum.refused + (l.dead_lettered ?? 0) }), { lost: 0, refused: 0 })
   const notes = Object.entries(counts).filter(([, n]) => n).map(([what, n]) => `${number(n)} ${t(what)}`)
   return element('tr', {},
@@ -54,6 +56,7 @@ const showSinks = (sinks) => rows($('sink-rows'), 6, sinks.map((s) => {
     cell(s.last_success_at ? time(s.last_success_at) : '–'),
     cell([s.last_error && `${clock(s.last_error_at)} ${s.last_error}`, ...notes].filter(Boolean).join(' · ')))
 }), t('noSinks'))
+}
 
 // showRate draws a bar for each minute; the words beside it, and the table, say the same.
 const showRate = ({ until, pops, dead_letters: letters, partial_before: partial }) => {
@@ -71,16 +74,16 @@ const showRate = ({ until, pops, dead_letters: letters, partial_before: partial 
   const height = 120
   const top = Math.max(most, ...letters, 1)
   chart.setAttribute('viewBox', `0 0 ${width} ${height}`)
-  const bar = (n, i, kind) => {
+  const bar = (n, i, kind, x, w) => {
     const h = Math.max(1.5, (n / top) * (height - 4))
-    const made = svg('rect', { class: kind, x: i * 10 + 1, y: height - h, width: 8, height: h, rx: 1.5 })
+    const made = svg('rect', { class: kind, x: i * 10 + x, y: height - h, width: w, height: h, rx: 1.5 })
     made.append(svg('title', {}, `${minuteOf(i)}: ${number(n)}`))
     return made
   }
   chart.replaceChildren(
     svg('line', { class: 'axis', x1: 0, y1: height - 0.5, x2: width, y2: height - 0.5 }),
-    ...pops.map((n, i) => n && bar(n, i, 'pops')).filter(Boolean),
-    ...letters.map((n, i) => n && bar(n, i, 'letters')).filter(Boolean))
+    ...pops.map((n, i) => n && bar(n, i, 'pops', 0.5, 9)).filter(Boolean),
+    ...letters.map((n, i) => n && bar(n, i, 'letters', 6.5, 3)).filter(Boolean))
   if ($('rate-table').open) {
     $('rate-rows').replaceChildren(...pops.map((n, i) => element('tr', {},
       element('th', { scope: 'row', text: minuteOf(i) }), cell(number(n)), cell(number(letters[i])))).reverse())

@@ -37,6 +37,9 @@ export const clock = (text) => {
   return at.toLocaleString(tag(), { ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
 }
 
+// shortClock is without seconds where it is of today.
+export const shortClock = (text) => clock(text).replace(/^(\d+:\d+):\d+$/, '$1')
+
 export const span = (seconds) => {
   const units = t('units')
   const s = Math.max(0, Math.round(seconds))
@@ -65,7 +68,7 @@ export const whatOf = (e) => {
     case 'callpop.v1':
       return `${e.number || t('unknown')} · ${kindOf(e)}`
     case 'callpop.session.v1':
-      return [t('session')[e.state] ?? e.state, e.cause, e.gap && t('gap')(span((new Date(e.gap.to) - new Date(e.gap.from)) / 1000))].filter(Boolean).join(' · ')
+      return [t('session')[e.state] ?? e.state, e.cause, e.gap && new Date(e.gap.to) - new Date(e.gap.from) >= 1000 && t('gap')(span((new Date(e.gap.to) - new Date(e.gap.from)) / 1000))].filter(Boolean).join(' · ')
     default:
       return [t('reasons')[e.reason] ?? e.reason, e.sink, e.detail].filter(Boolean).join(' · ')
   }

@@ -1,6 +1,6 @@
 // The agents, each a tile that keeps its place.
 import { t } from './words.js'
-import { $, age, clock, element, kindOf, number, say } from './page.js'
+import { $, age, element, kindOf, number, say, shortClock } from './page.js'
 
 const perPage = 200
 const bad = new Set(['failed', 'expired', 'reconnecting'])
@@ -48,7 +48,7 @@ const fill = (tile, a, servers) => {
   tile.state.className = `state ${state}`
   say(tile.state, t('session')[state] ?? state)
   say(tile.since, a.since ? age(a.since) : '')
-  say(tile.pop, a.pop ? `${clock(a.pop.at)} ${a.pop.number || kindOf(a.pop)}` : t('noPop'))
+  say(tile.pop, a.pop ? `${shortClock(a.pop.at)} ${a.pop.number || kindOf(a.pop)}` : t('noPop'))
   tile.button.title = a.cause ?? ''
 }
 
@@ -102,12 +102,13 @@ export const show = () => {
     else $('tiles').insertBefore(tile.item, next)
   }
   $('tiles').dataset.page = page
-  const counts = { up: 0, bad: 0 }
+  const counts = { up: 0, bad: 0, total: 0 } // of those that should have a session
   for (const a of agents.values()) {
+    if (a.state && a.state !== 'closed') counts.total++
     if (a.state === 'connected') counts.up++
     if (bad.has(a.state)) counts.bad++
   }
-  say($('summary'), t('summary')(number(counts.up), number(agents.size), counts.bad && number(counts.bad)))
+  say($('summary'), t('summary')(number(counts.up), number(counts.total), counts.bad && number(counts.bad)))
   $('no-agents').hidden = order.length > 0
   $('pager').hidden = order.length <= perPage
   say($('place'), t('page')(number(page * perPage + 1), number(Math.min((page + 1) * perPage, order.length)), number(order.length)))
