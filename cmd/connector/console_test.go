@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -382,4 +384,32 @@ func TestTheConsoleSurvivesARestart(t *testing.T) {
 	tile(p, "801", "connected")
 	// What was before is read from the spool.
 	p.Wait("document.querySelector('#tiles .pop').innerText.includes('5678') && document.querySelector('#rate-hour').innerText === '1'")
+}
+
+func TestTheDemosConsoleIsAlive(t *testing.T) {
+	b := browsertest.Start(t)
+	var stderr output
+	stop, ended := make(chan struct{}), make(chan int, 1)
+	go func() {
+		ended <- run(context.Background(), world{
+			args: []string{"demo", "--agents", "20", "--rate", "10"}, stdin: strings.NewReader(""), stdout: &output{}, stderr: &stderr, stop: stop,
+		})
+	}()
+	defer func() {
+		close(stop)
+		if code := <-ended; code != exitGood {
+			t.Errorf("the demo ended with %d: %s", code, &stderr)
+		}
+	}()
+	address := regexp.MustCompile(`http://\S+/console/login#token=\S+`)
+	eventually(t, "the demo prints the console's address", func() bool { return address.MatchString(stderr.String()) })
+	p := b.Open(address.FindString(stderr.String()), browsertest.Look{Height: 1100, Width: 1280})
+	p.Wait("document.querySelectorAll('#tiles .connected').length >= 20 && Number(document.querySelector('#rate-hour').innerText) > 20")
+	before := browsertest.Get[int](p, "Number(document.querySelector('#rate-hour').innerText)")
+	p.Wait(fmt.Sprintf("Number(document.querySelector('#rate-hour').innerText) > %d", before))
+	if at := browsertest.Get[string](p, "location.href"); strings.Contains(at, "token") {
+		t.Errorf("the token stays in the address: %s", at)
+	}
+	p.Picture("demo-console-light-en")
+	quiet(t, p)
 }

@@ -31,6 +31,7 @@ export const problemsOf = ({ connector, agents_left_off: leftOff }) => {
   return all
 }
 
+// rows fills a table; where there is nothing to fill it with, it says none.
 const rows = (body, columns, list, none) => body.replaceChildren(...(list.length ? list : [
   element('tr', {}, element('td', { colspan: columns, class: 'empty', text: none })),
 ]))
@@ -45,17 +46,20 @@ const showServers = (servers) => rows($('server-rows'), 4, servers.map((s) => el
 
 const showSinks = (sinks) => {
   $('sink-heads').hidden = sinks.length === 0
-  rows($('sink-rows'), 6, sinks.map((s) => {
-  const counts = (s.lines ?? []).reduce((sum, l) => ({ lost: sum.lost + (l.lost ?? 0), refused: sum.refused + (l.dead_lettered ?? 0) }), { lost: 0, refused: 0 })
-  const notes = Object.entries(counts).filter(([, n]) => n).map(([what, n]) => `${number(n)} ${t(what)}`)
-  return element('tr', {},
-    element('th', { scope: 'row', text: s.name }, element('small', { text: ` ${s.type}` })),
-    cell(badge(s.state ?? '', t('sinkStates')[s.state ?? ''] ?? s.state)),
-    cell(s.backlog === undefined ? '–' : number(s.backlog)),
-    cell(s.oldest_undelivered_seconds === undefined ? '–' : span(s.oldest_undelivered_seconds)),
-    cell(s.last_success_at ? time(s.last_success_at) : '–'),
-    cell([s.last_error && `${clock(s.last_error_at)} ${s.last_error}`, ...notes].filter(Boolean).join(' · ')))
-}), t('noSinks'))
+  rows($('sink-rows'), 5, sinks.flatMap((s) => {
+    const counts = (s.lines ?? []).reduce((sum, l) => ({ lost: sum.lost + (l.lost ?? 0), refused: sum.refused + (l.dead_lettered ?? 0) }), { lost: 0, refused: 0 })
+    const notes = Object.entries(counts).filter(([, n]) => n).map(([what, n]) => `${number(n)} ${t(what)}`)
+    if (s.last_error) notes.push(`${t('error')} ${clock(s.last_error_at)}: ${s.last_error}`)
+    const row = element('tr', {},
+      element('th', { scope: 'row', text: s.name }, element('small', { text: ` ${s.type}` })),
+      cell(badge(s.state ?? '', t('sinkStates')[s.state ?? ''] ?? s.state)),
+      cell(s.backlog === undefined ? '–' : number(s.backlog)),
+      cell(s.oldest_undelivered_seconds === undefined ? '–' : span(s.oldest_undelivered_seconds)),
+      cell(s.last_success_at ? time(s.last_success_at) : '–'))
+    if (!notes.length) return [row]
+    row.className = 'noted'
+    return [row, element('tr', {}, element('td', { colspan: 5, class: s.state === 'retrying' ? 'bad' : 'empty', text: notes.join(' · ') }))]
+  }), t('noSinks'))
 }
 
 // showRate draws a bar for each minute; the words beside it, and the table, say the same.
