@@ -4,7 +4,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # The commit's date, not today's: the same commit gives the same binary.
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+OUT     ?= bin/connector
+GOARCH  ?= $(shell go env GOARCH)
 
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
@@ -18,7 +21,11 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build bin/connector, a static binary
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/connector ./cmd/connector
+	CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT) ./cmd/connector
+
+.PHONY: image
+image: ## Build the image for amd64 and arm64 into dist/, with buildah
+	.ci/image
 
 .PHONY: demo
 demo: ## See pops flow: simulator, broker and connector in one process
@@ -70,3 +77,18 @@ benchstat: ## Compare two outputs of bench-stages: make benchstat OLD=a.txt NEW=
 .PHONY: ci
 ci: ## Run everything that a change must pass
 	bash .ci/run
+
+.PHONY: chart-docs
+chart-docs: ## Make the chart's README of its values
+	.ci/chart-tools
+	.cache/charts/helm-docs --chart-search-root charts/connector --sort-values-order file
+
+.PHONY: chart
+chart: ## Test the Helm chart
+	.ci/chart-tools
+	go test ./charts
+
+.PHONY: chart-slow
+chart-slow: ## Test the chart in a real API server too, and with Helm 4; builds them on first use
+	.ci/chart-tools --slow
+	CONNECTOR_CHART=slow go test ./charts -count=1 -v -run 'Cluster|EveryExample'

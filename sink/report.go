@@ -70,12 +70,13 @@ func (l *line) state() State {
 	}
 }
 
-// lose notes that the spool's limits took events before they were delivered.
+// lose notes that events were gone from the spool before they were delivered: its
+// limits took them, or they were damaged.
 func (l *line) lose(ctx context.Context, n uint64) {
 	if l.lost == 0 {
-		l.log.ErrorContext(ctx, "events left the spool before the sink had them: its limits are too small for this backlog", slog.Uint64("lost", n))
+		l.log.ErrorContext(ctx, "events left the spool before the sink had them: its limits are too small for this backlog, or the disk damaged them", slog.Uint64("lost", n))
 	}
 	l.lost += n
-	l.metrics.lost.Add(ctx, int64(n), l.attributes)
+	l.metrics.lost.Add(ctx, int64(n), l.labels.count...)
 	l.condition.update(func(s *Status) { s.Lost += n })
 }

@@ -59,13 +59,17 @@ type attempt func(ctx context.Context, o *Origin, heard func()) error
 type attempted struct {
 	attempt
 	origin *Origin
+	life   context.Context
+	leave  context.CancelFunc
 }
 
-func (a attempted) Read(ctx context.Context, heard func()) error {
-	return a.attempt(ctx, a.origin, heard)
-}
+func (a attempted) Read(heard func()) error { return a.attempt(a.life, a.origin, heard) }
+func (a attempted) Leave()                  { a.leave() }
 
-func (a attempt) connect(_ context.Context, o *Origin) (Session, error) { return attempted{a, o}, nil }
+func (a attempt) connect(_ context.Context, o *Origin) (Session, error) {
+	life, leave := context.WithCancel(context.Background())
+	return attempted{a, o, life, leave}, nil
+}
 
 func newFleet(t *testing.T, o FleetOptions) *Fleet {
 	t.Helper()

@@ -14,8 +14,8 @@ func (d *daemon) listenAdmin(ctx context.Context) (err error) {
 	log := d.log.With("part", "admin")
 	if c.HTTP.Admin != "" {
 		if d.console, err = console.New(ctx, console.Options{
-			Host: controlHost(c, d.spool, d.controlTarget), Readiness: d.readiness,
-			LogIn: !c.HTTP.AdminToken.IsZero(), Logger: d.log.With("part", "console"),
+			Host: controlHost(d.running.Load, d.spool, d.controlTarget), Readiness: d.readiness,
+			Logger: d.log.With("part", "console"),
 		}); err != nil {
 			return err
 		}

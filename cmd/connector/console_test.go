@@ -413,3 +413,105 @@ func TestTheDemosConsoleIsAlive(t *testing.T) {
 	p.Picture("demo-console-light-en")
 	quiet(t, p)
 }
+
+// TestTheWallHoldsThousandsOfAgents pages, finds and filters, and follows one of them.
+func TestTheWallHoldsThousandsOfAgents(t *testing.T) {
+	const agents = 1500
+	b := browsertest.Start(t)
+	lq := startSimulator(t, lqsim.Options{})
+	d := start(t, writeConfig(t, strings.NewReplacer("801-803", fmt.Sprintf("10001-%d", 10000+agents), "200ms", "20s").Replace(consoleConfig("", "")), lq))
+	if err := lq.WaitSessions(patient(t), agents); err != nil {
+		t.Fatal(err)
+	}
+	p := b.Open(d.admin.URL(), browsertest.Look{Height: 1500, Width: 1280})
+	p.Wait("document.querySelector('#summary').innerText === '1,500 of 1,500 connected'")
+	if got := p.Text("#place"); got != "1–200 of 1,500" {
+		t.Errorf("the first page is %q", got)
+	}
+	if n := browsertest.Get[int](p, "document.querySelectorAll('#tiles li').length"); n != 200 {
+		t.Errorf("%d tiles on a page", n)
+	}
+	p.Press("#next", "Enter")
+	if got := p.Text("#place"); got != "201–400 of 1,500" {
+		t.Errorf("the second page is %q", got)
+	}
+	if got := p.Text("#tiles b"); got != "10201" {
+		t.Errorf("the second page begins with %s", got)
+	}
+	p.Picture("many-light-en")
+	if err := lq.Refuse(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := lq.Reset("11499"); err != nil {
+		t.Fatal(err)
+	}
+	p.Wait("document.querySelector('#summary').innerText === '1,499 of 1,500 connected, 1 in trouble'")
+	browsertest.Get[*string](p, "document.querySelector('#only-state').value = 'trouble'; document.querySelector('#only-state').dispatchEvent(new Event('input')); null")
+	if got := p.Text("#tiles b"); got != "11499" {
+		t.Errorf("in trouble is %q", got)
+	}
+	browsertest.Get[*string](p, "document.querySelector('#only-state').value = ''; document.querySelector('#only-state').dispatchEvent(new Event('input')); null")
+	p.Type("#find", "10777")
+	if got := p.Text("#tiles"); !strings.HasPrefix(got, "10777") || browsertest.Get[int](p, "document.querySelectorAll('#tiles li').length") != 1 {
+		t.Errorf("found %q", got)
+	}
+	// What the page costs each second, when nothing happens.
+	size := browsertest.Get[int](p, `(async () => {
+		const all = await fetch('/console/api/state').then((a) => a.json())
+		let {run, version} = all
+		for (;;) {
+			const text = await fetch('/console/api/state?run=' + run + '&after=' + version).then((a) => a.text())
+			const next = JSON.parse(text)
+			if (!next.more && next.version === version) return text.length
+			version = next.version
+		}
+	})()`)
+	t.Logf("an answer without news has %d bytes", size)
+	if size > 4<<10 {
+		t.Errorf("an answer without news has %d bytes", size)
+	}
+	quiet(t, p)
+}
+
+func TestTheConsoleNeedsNoMouse(t *testing.T) {
+	b := browsertest.Start(t)
+	lq := startSimulator(t, lqsim.Options{})
+	d := start(t, writeConfig(t, consoleConfig("", ""), lq))
+	p := b.Open(d.admin.URL(), browsertest.Look{})
+	tile(p, "803", "connected")
+	focus := func() string {
+		return browsertest.Get[string](p, "document.activeElement.id || document.activeElement.className || document.activeElement.innerText")
+	}
+	p.Press("", "Tab")
+	if got := focus(); got != "skip" {
+		t.Errorf("the first stop is %q", got)
+	}
+	p.Press("", "Enter")
+	p.Wait("document.activeElement.id === 'agents'")
+	var stops []string
+	for range 6 {
+		p.Press("", "Tab")
+		stops = append(stops, strings.Fields(focus())[0])
+	}
+	if got, want := strings.Join(stops, " "), "find only-state only-server 801 802 803"; got != want {
+		t.Errorf("the stops are %s, want %s", got, want)
+	}
+	// The tile keeps the focus while the wall changes under it.
+	ring(t, lq, "803", popString("013812345678", 1))
+	ring(t, lq, "801", strings.Replace(popString("013812345678", 1), "op=801", "op=100", 1))
+	tile(p, "100", "none")
+	p.Wait("document.querySelectorAll('#event-rows .pop').length === 2")
+	if got := focus(); !strings.HasPrefix(got, "803") {
+		t.Errorf("the focus went to %q", got)
+	}
+	p.Press("", "Enter")
+	p.Wait("document.querySelector('#dialog').open && document.querySelector('#dialog tbody button')")
+	p.Press("#dialog tbody button", "Enter")
+	p.Wait("document.querySelector('#dialog-back').checkVisibility()")
+	p.Press("", "Escape")
+	p.Wait("!document.querySelector('#dialog').open")
+	if got := focus(); !strings.HasPrefix(got, "803") {
+		t.Errorf("after the dialogue the focus is at %q", got)
+	}
+	quiet(t, p)
+}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/callpop/connector/config"
@@ -17,8 +16,6 @@ import (
 	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/schema"
-	"github.com/callpop/connector/sink"
-	"github.com/callpop/connector/sink/kafkasink"
 	"github.com/callpop/connector/source"
 	"github.com/callpop/connector/source/lqsim"
 	"github.com/callpop/connector/source/session"
@@ -30,7 +27,11 @@ type demonstration struct {
 	rate   float64
 	count  int
 	kafka  []string
-	output string
+	// file and sinkName name the sink that is published to and read from; sink is
+	// that one, nil where none is named.
+	file, sinkName string
+	sink           *config.Sink
+	output         string
 }
 
 func demoCommand(w *world) *cobra.Command {
@@ -41,13 +42,18 @@ func demoCommand(w *world) *cobra.Command {
 		Long: `Run a simulated LQ server, the connector and its embedded broker in this process,
 on free ports of the loopback, and show the pops as the broker delivers them.
 Nothing is kept: the spool is in a temporary directory. With --kafka the same
-events are published to that Kafka too; topics that it lacks are created.`,
+events are published to that Kafka too; topics that it lacks are created.
+
+With --config and --sink they go through a sink of your own configuration, to its
+broker and with its login, and are shown as that broker delivers them. Their server
+is called demo; whoever subscribes there sees them too.`,
 		Example: `  connector demo
   connector demo --agents 200 --rate 100 --count 1000 -o json > pops.jsonl
-  connector demo --kafka localhost:9092`,
+  connector demo --kafka localhost:9092
+  connector demo --config connector.yaml --sink events --count 3`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := cmpUsage(checkOutput(o.output), o.check()); err != nil {
+			if err := cmpUsage(checkOutput(o.output), o.check(), o.useSink(w)); err != nil {
 				return err
 			}
 			ctx, cancel := w.stopping(command.Context())
@@ -60,6 +66,10 @@ events are published to that Kafka too; topics that it lacks are created.`,
 	c.Flags().Float64Var(&o.rate, "rate", 5, "pops a second")
 	c.Flags().IntVar(&o.count, "count", 0, "end after so many pops; 0 = never")
 	c.Flags().StringSliceVar(&o.kafka, "kafka", nil, "publish to these Kafka brokers, host:port, too")
+	c.Flags().StringVar(&o.file, "config", "", "configuration file with the sink to go through")
+	c.Flags().StringVar(&o.sinkName, "sink", "", "name of that sink")
+	c.MarkFlagsRequiredTogether("config", "sink")
+	c.MarkFlagsMutuallyExclusive("config", "kafka")
 	return c
 }
 
@@ -138,17 +148,13 @@ func demo(ctx context.Context, w *world, o demonstration) (err error) {
 // config is what a user of the same would write.
 func (o *demonstration) config(address, dir string) *config.Config {
 	s := session.DefaultConfig()
-	s.Name, s.Server, s.Address, s.Registration, s.AreaCode = "demo", "demo", address, lqsim.DefaultRegistration, "025"
+	s.Name, s.Server, s.Address, s.Registration, s.AreaCode = demoServer, demoServer, address, lqsim.DefaultRegistration, "025"
 	s.DialRate = 1000
 	for i := range o.agents {
 		s.Agents = append(s.Agents, source.Agent{ID: fmt.Sprint(801 + i), Channel: source.FindChannel})
 	}
 	c := config.Default()
-	if len(o.kafka) > 0 {
-		lake := kafkasink.DefaultConfig()
-		lake.Brokers, lake.CreateTopics.Enabled = o.kafka, true
-		c.Sinks = []config.Sink{{Name: "kafka", Type: "kafka", Start: sink.StartNew, Config: &lake}}
-	}
+	c.Sinks = o.sinks()
 	c.Sources = []config.Source{{Name: s.Name, Type: s.Type, Config: &s}}
 	c.Spool.Dir, c.Spool.MinFree = dir, 0
 	c.Embedded.Listen = "127.0.0.1:0"
@@ -163,17 +169,29 @@ const demoTokenTime = 24 * time.Hour
 
 // show has calls made and shows what the broker delivers of them.
 func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *lqsim.Server) error {
-	nc, err := d.spool.Connect("demo")
-	if err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := make(chan []byte)
+	reading := make(chan struct{})
+	read := make(chan error, 1)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer cancel()
+	parts.Go(func() {
+		read <- o.read(ctx, d, func() { close(reading) }, func(body []byte) error {
+			select {
+			case events <- body:
+			case <-ctx.Done():
+			}
+			return nil
+		})
+	})
+	select {
+	case <-reading:
+	case err := <-read:
 		return err
-	}
-	defer nc.Close()
-	events := make(chan *nats.Msg, 4096)
-	if _, err := nc.ChanSubscribe(string(schema.TypeCallPop)+".>", events); err != nil {
-		return err
-	}
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
-		return err
+	case <-ctx.Done():
+		return nil
 	}
 	if err := server.WaitSessions(ctx, o.agents); err != nil {
 		return nil //nolint:nilerr // interrupted before all was up
@@ -202,18 +220,16 @@ Interrupt to end.
 	if err != nil {
 		return err
 	}
-	calls, hangUp := context.WithCancel(ctx)
-	var calling sync.WaitGroup
-	calling.Go(func() { _, _ = traffic.Run(calls, server.Send) }) // ends with its context alone
-	defer calling.Wait()
-	defer hangUp()
+	parts.Go(func() { _, _ = traffic.Run(ctx, server.Send) }) // ends with its context alone
 	v := newView(w, o.output)
 	for shown := 0; o.count == 0 || shown < o.count; shown++ {
 		select {
-		case m := <-events:
-			if err := v.show(schema.TypeCallPop, m.Data); err != nil {
+		case body := <-events:
+			if err := v.show(schema.TypeCallPop, body); err != nil {
 				return err
 			}
+		case err := <-read:
+			return err
 		case <-ctx.Done():
 			return nil
 		}

@@ -25,8 +25,6 @@ type Options struct {
 	// Readiness gives the body of /readyz. Calls do not overlap, and come at most
 	// once in [statusAge] however many viewers there are.
 	Readiness func() web.Readiness
-	// LogIn says that there is a token to log in with.
-	LogIn bool
 	// Logger takes what an operator has to know; nil drops it.
 	Logger *slog.Logger
 }
@@ -49,7 +47,6 @@ type Console struct {
 	host      *control.Host
 	client    *control.Local
 	readiness func() web.Readiness
-	logIn     bool
 	log       *slog.Logger
 	handler   http.Handler
 	wall      *wall
@@ -74,7 +71,7 @@ type Console struct {
 // the past hour. ctx bounds the call. Make it before the sources run.
 func New(ctx context.Context, o Options) (*Console, error) {
 	c := &Console{
-		host: o.Host, client: &control.Local{Host: o.Host}, readiness: o.Readiness, logIn: o.LogIn, log: o.Logger,
+		host: o.Host, client: &control.Local{Host: o.Host}, readiness: o.Readiness, log: o.Logger,
 		starts: map[schema.Type]uint64{}, live: map[schema.Type]uint64{},
 		reads: make(chan struct{}, maxReads), retrying: make(chan struct{}, 1),
 	}

@@ -298,7 +298,9 @@ func TestDeadLettersArePagedAndRetried(t *testing.T) {
 	if outcomes[made[3].ID] != control.Emitted || outcomes[made[0].ID] != control.Failed || outcomes[made[8].ID] != control.Failed || outcomes["x"] != control.Missing {
 		t.Errorf("outcomes %v", outcomes)
 	}
-	r.until("the pop that came of it", func(s state) bool { return len(s.Agents) == 1 && s.Agents[0].Pop != nil && s.Agents[0].Pop.ID == made[3].ID })
+	r.until("the pop that came of it", func(s state) bool {
+		return len(s.Agents) == 1 && s.Agents[0].Pop != nil && s.Agents[0].Pop.ID == made[3].ID
+	})
 }
 
 func TestRequestsThatAreWrongAreRefused(t *testing.T) {

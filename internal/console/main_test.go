@@ -75,7 +75,7 @@ func serve(t testing.TB, dir, adminToken string) *rig {
 	}
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.console, err = New(ctx, Options{
-		Host: &control.Host{Spool: r.spool, Decode: decodeAgain}, LogIn: adminToken != "", Logger: log,
+		Host: &control.Host{Spool: r.spool, Decode: decodeAgain}, Logger: log,
 		Readiness: func() web.Readiness {
 			r.mu.Lock()
 			defer r.mu.Unlock()

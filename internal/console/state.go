@@ -128,7 +128,7 @@ func (c *Console) serveState(w http.ResponseWriter, r *http.Request) {
 	n := c.wall.since(query.Get("run"), after, now)
 	s := state{
 		Run: n.run, Version: n.version, More: n.more, Now: now.UTC(), Rate: n.rates, AgentsLeftOff: n.leftOff,
-		Viewer: viewer{LogIn: c.logIn, MayChange: who.MayChange, Ends: who.Ends(), Numbers: numbers},
+		Viewer: viewer{LogIn: who.LogIn, MayChange: who.MayChange, Ends: who.Ends(), Numbers: numbers},
 		status: c.currentStatus(r.Context()),
 		Agents: make([]agentView, 0, len(n.agents)), Events: make([]eventView, 0, len(n.events)),
 	}

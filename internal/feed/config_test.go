@@ -27,7 +27,9 @@ func TestTheConfigurationIsCheckedByKeyAndValue(t *testing.T) {
 		{func(c *Config) { c.Heartbeat = time.Hour }, "heartbeat is 1h0m0s"},
 		{func(c *Config) { c.MaxConnections = 0 }, "max_connections is 0: expected 1 to 1000000"},
 		{func(c *Config) { c.MaxPerAgent = 0 }, "max_per_agent is 0: expected 1 to 1000"},
-		{func(c *Config) { c.AllowOrigins = []string{"https://crm.example", "http://10.0.0.7:8080", "http://[::1]:1"} }, ""},
+		{func(c *Config) {
+			c.AllowOrigins = []string{"https://crm.example", "http://10.0.0.7:8080", "http://[::1]:1"}
+		}, ""},
 		{func(c *Config) { c.AllowOrigins = []string{"*"} }, `allow_origins: "*": expected an origin`},
 		{func(c *Config) { c.AllowOrigins = []string{"crm.example"} }, `allow_origins: "crm.example"`},
 		{func(c *Config) { c.AllowOrigins = []string{"https://CRM.example"} }, `allow_origins: "https://CRM.example"`},

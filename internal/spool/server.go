@@ -97,6 +97,7 @@ func (s *Spool) serverOptions(a accounts) (*server.Options, error) {
 		o.SyncInterval = time.Duration(DefaultConfig().Sync)
 		o.SyncAlways = s.syncEach
 	}
+	o.SyncInterval = max(o.SyncInterval, leastSync)
 	if s.embedded.Listen == "" {
 		o.DontListen = true
 		return o, nil
@@ -236,7 +237,7 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 	if e.js, err = jetstream.New(e.control); err != nil {
 		return fmt.Errorf("connect to embedded server: %w", err)
 	}
-	if e.cursors, err = createStreams(ctx, e.js, s.config); err != nil {
+	if e.cursors, err = createStreams(ctx, e.js, s.limited()); err != nil {
 		return err
 	}
 	for i, st := range streams {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -42,7 +43,12 @@ func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	guard := NewGuard(c, mux, log)
-	return listen(ctx, "http.admin", c.Admin, c.AdminTLS, private(guard), log, adminLimits())
+	l, err := listen(ctx, "http.admin", c.Admin, c.AdminTLS, private(guard), log, adminLimits())
+	if err != nil {
+		return nil, err
+	}
+	l.guard = guard
+	return l, nil
 }
 
 // Guard lets through what an operator may do: with a token configured, requests
@@ -54,7 +60,7 @@ func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.
 //
 // A browser logs in at [LoginPage].
 type Guard struct {
-	token    secret.Value
+	token    atomic.Pointer[secret.Value]
 	next     http.Handler
 	origins  *http.CrossOriginProtection
 	sessions *sessions
@@ -64,25 +70,32 @@ type Guard struct {
 
 // NewGuard makes a Guard before next.
 func NewGuard(c Config, next http.Handler, log *slog.Logger) *Guard {
-	return &Guard{
-		token: c.AdminToken, log: log, refused: rate.Sometimes{Interval: time.Minute},
+	g := &Guard{
+		log: log, refused: rate.Sometimes{Interval: time.Minute},
 		next: next, origins: http.NewCrossOriginProtection(), sessions: newSessions(),
 	}
+	g.SetToken(c.AdminToken)
+	return g
 }
+
+// SetToken changes the token, and so ends the log-ins that were made with another;
+// none lets everyone on this machine read.
+func (g *Guard) SetToken(token secret.Value) { g.token.Store(&token) }
 
 // ServeHTTP answers 401 or 403, sends a browser to the log-in, or hands the request
 // on.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token := *g.token.Load()
 	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
-	v, known := g.viewer(r)
+	v, known := g.viewer(r, token)
 	switch {
-	case g.token.IsZero() && !isThisMachine(r.Host):
+	case token.IsZero() && !isThisMachine(r.Host):
 		http.Error(w, "expected a request to localhost or a loopback address: http.admin_token is not set", http.StatusForbidden)
 	case g.origins.Check(r) != nil:
 		http.Error(w, "a page of another site asked for this", http.StatusForbidden)
 	case r.URL.Path == sessionPath:
-		g.serveSession(w, r)
-	case g.token.IsZero() && !reading:
+		g.serveSession(w, r, token)
+	case token.IsZero() && !reading:
 		http.Error(w, "nothing can be changed here: http.admin_token is not set", http.StatusForbidden)
 	case known, reading && isOpen(r.URL.Path):
 		g.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), viewerKey{}, v)))
@@ -98,17 +111,18 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // viewer is who makes a request; false for who has to say first.
-func (g *Guard) viewer(r *http.Request) (Viewer, bool) {
-	if g.token.IsZero() {
+func (g *Guard) viewer(r *http.Request, token secret.Value) (Viewer, bool) {
+	if token.IsZero() {
 		return Viewer{}, true
 	}
-	if bears(r, g.token) {
-		return Viewer{MayChange: true}, true
+	v := Viewer{LogIn: true, MayChange: true}
+	if bears(r, token) {
+		return v, true
 	}
-	if s := g.sessions.of(r); s != nil {
-		return Viewer{MayChange: true, session: s}, true
+	if v.session = g.sessions.of(r, token); v.session != nil {
+		return v, true
 	}
-	return Viewer{}, false
+	return Viewer{LogIn: true}, false
 }
 
 // isOpen reports whether everyone may have what is at a path.

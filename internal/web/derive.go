@@ -101,6 +101,20 @@ func (r Readiness) problems() []string {
 	case r.Spool.State != SpoolServing:
 		say("the spool is %s%s", r.Spool.State, reason(r.Spool.Detail))
 	}
+	if r.Reload != nil && r.Reload.Outcome == "refused" {
+		say("the last reload was refused, and nothing changed: %s", r.Reload.Message)
+	}
+	if r.Reload != nil && len(r.Reload.Pending) > 0 {
+		say("a restart is needed for %s", strings.Join(r.Reload.Pending, ", "))
+	}
+	if r.Roster != nil {
+		if !r.Roster.DrainedSince.IsZero() {
+			say("drained since %s: no session is opened", r.Roster.DrainedSince.UTC().Format(time.RFC3339))
+		}
+		for _, problem := range r.Roster.FileProblems {
+			say("%s", problem)
+		}
+	}
 	for _, s := range r.Servers {
 		if s.State == ServerDown || s.State == ServerPartial {
 			say("server %s: %d of %d sessions are up", s.Name, *s.SessionsUp, *s.SessionsWanted)

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/callpop/connector/internal/secret"
 )
 
 // Addresses of the admin listener that a browser needs to log in. LoginPage and what
@@ -61,7 +63,7 @@ func newSessions() *sessions {
 }
 
 // begin makes a session and returns its cookie's value.
-func (s *sessions) begin() (value string, made *session) {
+func (s *sessions) begin(token secret.Value) (value string, made *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep()
@@ -75,7 +77,7 @@ func (s *sessions) begin() (value string, made *session) {
 		}
 		delete(s.known, oldest)
 	}
-	value, made = rand.Text()+rand.Text(), &session{ends: s.now().Add(sessionTime)}
+	value, made = rand.Text()+rand.Text(), &session{token: token, ends: s.now().Add(sessionTime)}
 	s.known[sha256.Sum256([]byte(value))] = made
 	return value, made
 }
@@ -86,12 +88,12 @@ func (s *sessions) sweep() {
 	maps.DeleteFunc(s.known, func(_ [sha256.Size]byte, one *session) bool { return !now.Before(one.ends) })
 }
 
-// of is the session of a request; nil without one.
-func (s *sessions) of(r *http.Request) *session {
+// of is the session of a request, begun with this token; nil without one.
+func (s *sessions) of(r *http.Request, token secret.Value) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range r.CookiesNamed(cookieName(r)) {
-		if one := s.known[sha256.Sum256([]byte(c.Value))]; one != nil && s.now().Before(one.ends) {
+		if one := s.known[sha256.Sum256([]byte(c.Value))]; one != nil && s.now().Before(one.ends) && same(one.token.Reveal(), token) {
 			return one
 		}
 	}
@@ -174,12 +176,12 @@ func cookie(r *http.Request, value string, life time.Duration) *http.Cookie {
 }
 
 // serveSession answers at sessionPath. The token is in the body, {"token": "…"}.
-func (g *Guard) serveSession(w http.ResponseWriter, r *http.Request) {
+func (g *Guard) serveSession(w http.ResponseWriter, r *http.Request, token secret.Value) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		sayJSON(w, http.StatusOK, map[string]bool{"log_in": !g.token.IsZero(), "logged_in": g.sessions.of(r) != nil})
+		sayJSON(w, http.StatusOK, map[string]bool{"log_in": !token.IsZero(), "logged_in": g.sessions.of(r, token) != nil})
 	case http.MethodPost:
-		g.logIn(w, r)
+		g.logIn(w, r, token)
 	case http.MethodDelete:
 		g.sessions.end(r)
 		http.SetCookie(w, cookie(r, "", 0))
@@ -190,9 +192,9 @@ func (g *Guard) serveSession(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *Guard) logIn(w http.ResponseWriter, r *http.Request) {
+func (g *Guard) logIn(w http.ResponseWriter, r *http.Request, token secret.Value) {
 	refuse := func(status int, reason string) { sayJSON(w, status, map[string]string{"error": reason}) }
-	if g.token.IsZero() {
+	if token.IsZero() {
 		refuse(http.StatusForbidden, "no_token_set")
 		return
 	}
@@ -210,13 +212,13 @@ func (g *Guard) logIn(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusTooManyRequests, "too_many_tries")
 		return
 	}
-	if !same(given.Token, g.token) {
+	if !same(given.Token, token) {
 		g.refused.Do(func() { g.log.Warn("http.admin: a log-in with a wrong token was refused", "peer", r.RemoteAddr) })
 		refuse(http.StatusUnauthorized, "wrong_token")
 		return
 	}
 	g.sessions.succeeded(peer)
-	value, made := g.sessions.begin()
+	value, made := g.sessions.begin(token)
 	g.log.Info("http.admin: logged in", "peer", r.RemoteAddr, "until", made.ends)
 	http.SetCookie(w, cookie(r, value, sessionTime))
 	w.WriteHeader(http.StatusNoContent)

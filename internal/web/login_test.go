@@ -253,6 +253,23 @@ func TestLogInsEndAndAreBounded(t *testing.T) {
 	}
 }
 
+func TestAnotherTokenEndsTheLogIns(t *testing.T) {
+	g := newGuarded(adminToken)
+	c := g.login(t)
+	g.SetToken(secret.New("another-token-of-the-tests"))
+	if r := g.ask("GET", "/v1/x", "", with(c)); r.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a log-in with the token of before: %s", r.Status)
+	}
+	g.SetToken(secret.New(adminToken))
+	if got := text(t, g.ask("GET", "/v1/x", "", with(c))); got != "operator by session" {
+		t.Errorf("with the token back: %q", got)
+	}
+	g.SetToken(secret.Value{})
+	if got := text(t, g.ask("GET", "/v1/x", "", with(c))); got != "reader" {
+		t.Errorf("without a token: %q", got)
+	}
+}
+
 func TestNumbersAreForWhoLoggedIn(t *testing.T) {
 	for _, v := range []Viewer{{}, {MayChange: true}} {
 		if v.ShowNumbers(true) || v.SeesNumbers() {

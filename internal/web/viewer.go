@@ -4,10 +4,14 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/callpop/connector/internal/secret"
 )
 
 // Viewer is who made a request that a [Guard] let through.
 type Viewer struct {
+	// LogIn says that there is a token to log in with.
+	LogIn bool
 	// MayChange is true for who has proved to know http.admin_token.
 	MayChange bool
 	// session is that of a browser that logged in; nil without one.
@@ -46,6 +50,8 @@ func (v Viewer) ShowNumbers(show bool) bool {
 
 // session is one log-in.
 type session struct {
+	// token is what it was begun with: another one ends it.
+	token   secret.Value
 	ends    time.Time
 	numbers atomic.Bool
 }

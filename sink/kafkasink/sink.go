@@ -33,6 +33,7 @@ type Sink struct {
 var (
 	_ sink.Sink    = (*Sink)(nil)
 	_ sink.Checker = (*Sink)(nil)
+	_ sink.Located = (*Sink)(nil)
 )
 
 // topic is where events of one type go.

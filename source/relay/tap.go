@@ -38,7 +38,7 @@ type tapOptions struct {
 	pattern     *regexp.Regexp
 	metrics     *metrics
 	log         *slog.Logger
-	origin      source.Origin // of every desktop, but for agent and channel
+	origin      *source.Origin // of every desktop, but for agent and channel
 	expireAfter time.Duration
 	downSince   time.Time
 	maxClients  int

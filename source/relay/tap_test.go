@@ -97,7 +97,7 @@ func tapOn(t testing.TB, taker taker, change func(*tapOptions)) *tap {
 	must(t, err)
 	o := tapOptions{
 		intake: taker, pattern: regexp.MustCompile(c.AgentPattern), metrics: m, log: slog.New(slog.DiscardHandler),
-		origin:     source.Origin{Type: "relay", Name: "desktops", Server: "hq", Decoding: decoding},
+		origin:     &source.Origin{Type: "relay", Name: "desktops", Server: "hq", Decoding: decoding},
 		maxClients: c.MaxClients,
 	}
 	if change != nil {

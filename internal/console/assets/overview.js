@@ -27,6 +27,10 @@ export const problemsOf = ({ connector, agents_left_off: leftOff }) => {
       if (l.state === 'retrying') all.push(say.sink(s.name, t('kinds')[l.type] ?? l.type, clock(l.since), l.last_error))
     }
   }
+  if (connector.reload?.outcome === 'refused') all.push(say.refused(connector.reload.message))
+  if (connector.reload?.pending?.length) all.push(say.restart(connector.reload.pending.join(', ')))
+  if (connector.roster?.drained_since) all.push(say.drained(clock(connector.roster.drained_since)))
+  all.push(...connector.roster?.file_problems ?? [])
   if (leftOff) all.push(say.leftOff)
   return all
 }
