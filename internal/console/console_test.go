@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -355,6 +356,17 @@ func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 			if strings.Contains(strings.ReplaceAll(string(content), "http://www.w3.org/2000/svg", ""), bad) {
 				t.Errorf("%s has %s", s.name, bad)
 			}
+		}
+	}
+}
+
+func TestNobodyChangesAnythingWhomNoGuardLetThrough(t *testing.T) {
+	r := serve(t, t.TempDir(), token)
+	for path, body := range map[string]string{"dead-letters/retry": `{"letters":[{"id":"x","sequence":1}]}`, "numbers": `{"show":true}`} {
+		w := httptest.NewRecorder()
+		r.console.Handler().ServeHTTP(w, httptest.NewRequest("POST", "/console/api/"+path, strings.NewReader(body)))
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
 }

@@ -100,7 +100,8 @@ func (w *wall) take(r spool.Record, live bool) {
 		listed.Body = nil
 	}
 	w.recent[r.Type].add(entry{listed, w.version})
-	if r.Agent == "" || r.Type == schema.TypeDeadLetter || r.Type == schema.TypeSessionChanged && !(known && live) {
+	tells := r.Type == schema.TypeCallPop || known && live
+	if r.Agent == "" || !tells {
 		return
 	}
 	a := w.agent(agentKey{r.Server, r.Agent}, r.Time)

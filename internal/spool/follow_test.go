@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -26,7 +27,9 @@ func TestFollowGivesEachEventOnceAlsoWhenTheServerIsRestarted(t *testing.T) {
 	next(2)
 	waits(t, s)
 	restart(t, s)
-	<-troubles
+	if err := <-troubles; !errors.Is(err, ErrRestarted) {
+		t.Errorf("the trouble is %v", err)
+	}
 	want = append(want, emitN(t, s, 2)...)
 	next(2)
 	closeSpool(t, s)

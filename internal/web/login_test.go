@@ -37,7 +37,7 @@ func newGuarded(token string) *guarded {
 }
 
 // ask makes a request as a browser on this machine does.
-func (g *guarded) ask(method, path, body string, tweak ...func(*http.Request)) *http.Response {
+func (g *guarded) ask(method, path, body string, tweak ...func(*http.Request)) reply {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Host = "127.0.0.1:8090"
 	for _, t := range tweak {
@@ -45,16 +45,18 @@ func (g *guarded) ask(method, path, body string, tweak ...func(*http.Request)) *
 	}
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, r)
-	return w.Result()
+	result := w.Result()
+	_ = result.Body.Close()
+	return reply{result.StatusCode, result.Status, result.Header, result.Cookies(), w.Body.String()}
 }
 
-func text(t *testing.T, r *http.Response) string {
-	t.Helper()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
+// reply is an answer that was read.
+type reply struct {
+	code    int
+	status  string
+	header  http.Header
+	cookies []*http.Cookie
+	body    string
 }
 
 func with(c *http.Cookie) func(*http.Request) { return func(r *http.Request) { r.AddCookie(c) } }
@@ -69,10 +71,10 @@ const logInBody = `{"token":"` + adminToken + `"}`
 func (g *guarded) login(t *testing.T, tweak ...func(*http.Request)) *http.Cookie {
 	t.Helper()
 	r := g.ask("POST", sessionPath, logInBody, tweak...)
-	if r.StatusCode != http.StatusNoContent || len(r.Cookies()) != 1 {
-		t.Fatalf("log in: %s %s", r.Status, text(t, r))
+	if r.code != http.StatusNoContent || len(r.cookies) != 1 {
+		t.Fatalf("log in: %s %s", r.status, r.body)
 	}
-	return r.Cookies()[0]
+	return r.cookies[0]
 }
 
 func TestABrowserLogsInAndOut(t *testing.T) {
@@ -85,21 +87,21 @@ func TestABrowserLogsInAndOut(t *testing.T) {
 		t.Errorf("the cookie's value is %q", c.Value)
 	}
 	for _, method := range []string{"GET", "POST"} {
-		if got := text(t, g.ask(method, "/v1/x", "", with(c))); got != "operator by session" {
+		if got := g.ask(method, "/v1/x", "", with(c)).body; got != "operator by session" {
 			t.Errorf("%s: who logged in is %q", method, got)
 		}
 	}
-	if got := text(t, g.ask("GET", sessionPath, "", with(c))); got != `{"log_in":true,"logged_in":true}`+"\n" {
+	if got := g.ask("GET", sessionPath, "", with(c)).body; got != `{"log_in":true,"logged_in":true}`+"\n" {
 		t.Errorf("the session says %s", got)
 	}
-	if r := g.ask("POST", "/v1/x", "", with(c), header("Sec-Fetch-Site", "cross-site")); r.StatusCode != http.StatusForbidden {
-		t.Errorf("a foreign page with the cookie: %s", r.Status)
+	if r := g.ask("POST", "/v1/x", "", with(c), header("Sec-Fetch-Site", "cross-site")); r.code != http.StatusForbidden {
+		t.Errorf("a foreign page with the cookie: %s", r.status)
 	}
-	if r := g.ask("DELETE", sessionPath, "", with(c)); r.StatusCode != http.StatusNoContent || r.Cookies()[0].MaxAge >= 0 {
-		t.Errorf("log out: %s %v", r.Status, r.Cookies())
+	if r := g.ask("DELETE", sessionPath, "", with(c)); r.code != http.StatusNoContent || r.cookies[0].MaxAge >= 0 {
+		t.Errorf("log out: %s %v", r.status, r.cookies)
 	}
-	if r := g.ask("GET", "/v1/x", "", with(c)); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("the cookie after the log-out: %s", r.Status)
+	if r := g.ask("GET", "/v1/x", "", with(c)); r.code != http.StatusUnauthorized {
+		t.Errorf("the cookie after the log-out: %s", r.status)
 	}
 	if said := g.log.String(); strings.Contains(said, adminToken) || strings.Contains(said, c.Value) {
 		t.Errorf("the log has a secret: %s", said)
@@ -116,8 +118,8 @@ func TestTheCookieIsSecureUnderTLSAndOfItsPort(t *testing.T) {
 	if d := g.login(t, other); d.Name == c.Name {
 		t.Errorf("two connectors on one machine share the cookie %s", d.Name)
 	}
-	if r := g.ask("GET", "/v1/x", "", with(c), other); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("the other address's cookie: %s", r.Status)
+	if r := g.ask("GET", "/v1/x", "", with(c), other); r.code != http.StatusUnauthorized {
+		t.Errorf("the other address's cookie: %s", r.status)
 	}
 }
 
@@ -145,38 +147,38 @@ func TestStrangersGetTheLogInAndNothingElse(t *testing.T) {
 		{"GET", "/v1/x", with(&http.Cookie{Name: "callpop-admin-8090", Value: adminToken}), 401},
 	} {
 		r := g.ask(c.method, c.path, "", c.tweak)
-		if r.StatusCode != c.want || c.want == 303 && r.Header.Get("Location") != LoginPage {
-			t.Errorf("%s %s: %s to %q, want %d", c.method, c.path, r.Status, r.Header.Get("Location"), c.want)
+		if r.code != c.want || c.want == 303 && r.header.Get("Location") != LoginPage {
+			t.Errorf("%s %s: %s to %q, want %d", c.method, c.path, r.status, r.header.Get("Location"), c.want)
 		}
-		if body := text(t, r); c.want == 200 && body != "reader" {
-			t.Errorf("%s: a stranger is %q", c.path, body)
+		if c.want == 200 && r.body != "reader" {
+			t.Errorf("%s: a stranger is %q", c.path, r.body)
 		}
 	}
 	for body, want := range map[string]int{
 		`{"token":"wrong-wrong-wrong-wrong"}`: 401, `{"token":""}`: 401, `{}`: 401, `junk`: 400, strings.Repeat("x", 2*maxLogin): 400,
 	} {
-		if r := g.ask("POST", sessionPath, body); r.StatusCode != want || len(r.Cookies()) != 0 {
-			t.Errorf("%.30s: %s %v, want %d", body, r.Status, r.Cookies(), want)
+		if r := g.ask("POST", sessionPath, body); r.code != want || len(r.cookies) != 0 {
+			t.Errorf("%.30s: %s %v, want %d", body, r.status, r.cookies, want)
 		}
 	}
-	if r := g.ask("POST", sessionPath, logInBody, header("Origin", "http://evil.example")); r.StatusCode != http.StatusForbidden {
-		t.Errorf("a foreign page logs in: %s", r.Status)
+	if r := g.ask("POST", sessionPath, logInBody, header("Origin", "http://evil.example")); r.code != http.StatusForbidden {
+		t.Errorf("a foreign page logs in: %s", r.status)
 	}
 }
 
 func TestWithoutATokenThereIsNoLogIn(t *testing.T) {
 	g := newGuarded("")
-	if r := g.ask("POST", sessionPath, `{"token":""}`); r.StatusCode != http.StatusForbidden || len(r.Cookies()) != 0 {
-		t.Errorf("log in: %s %v", r.Status, r.Cookies())
+	if r := g.ask("POST", sessionPath, `{"token":""}`); r.code != http.StatusForbidden || len(r.cookies) != 0 {
+		t.Errorf("log in: %s %v", r.status, r.cookies)
 	}
-	if got := text(t, g.ask("GET", "/console/", "")); got != "reader" {
+	if got := g.ask("GET", "/console/", "").body; got != "reader" {
 		t.Errorf("reading: %s", got)
 	}
-	if got := text(t, g.ask("GET", sessionPath, "")); got != `{"log_in":false,"logged_in":false}`+"\n" {
+	if got := g.ask("GET", sessionPath, "").body; got != `{"log_in":false,"logged_in":false}`+"\n" {
 		t.Errorf("the session says %s", got)
 	}
-	if r := g.ask("GET", sessionPath, "", func(r *http.Request) { r.Host = "evil.example" }); r.StatusCode != http.StatusForbidden {
-		t.Errorf("by a foreign name: %s", r.Status)
+	if r := g.ask("GET", sessionPath, "", func(r *http.Request) { r.Host = "evil.example" }); r.code != http.StatusForbidden {
+		t.Errorf("by a foreign name: %s", r.status)
 	}
 }
 
@@ -190,21 +192,21 @@ func TestWrongTokensAreBoundedForEachPeer(t *testing.T) {
 	const wrong = `{"token":"wrong-wrong-wrong-wrong"}`
 	for range maxFailures {
 		g.login(t, from("10.0.0.1:1")) // a good one costs nothing
-		if r := g.ask("POST", sessionPath, wrong, from("10.0.0.1:1")); r.StatusCode != http.StatusUnauthorized {
-			t.Fatalf("a wrong token: %s", r.Status)
+		if r := g.ask("POST", sessionPath, wrong, from("10.0.0.1:1")); r.code != http.StatusUnauthorized {
+			t.Fatalf("a wrong token: %s", r.status)
 		}
 	}
 	for _, body := range []string{wrong, logInBody} {
-		if r := g.ask("POST", sessionPath, body, from("10.0.0.1:2")); r.StatusCode != http.StatusTooManyRequests || r.Header.Get("Retry-After") == "" {
-			t.Errorf("one too many: %s", r.Status)
+		if r := g.ask("POST", sessionPath, body, from("10.0.0.1:2")); r.code != http.StatusTooManyRequests || r.header.Get("Retry-After") == "" {
+			t.Errorf("one too many: %s", r.status)
 		}
 	}
 	g.login(t, from("10.0.0.2:1"))
 	for range maxFailures {
 		g.ask("POST", sessionPath, wrong, from("[2001:db8::1]:1"))
 	}
-	if r := g.ask("POST", sessionPath, logInBody, from("[2001:db8::2]:1")); r.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("a neighbour in one network of 64 bits: %s", r.Status)
+	if r := g.ask("POST", sessionPath, logInBody, from("[2001:db8::2]:1")); r.code != http.StatusTooManyRequests {
+		t.Errorf("a neighbour in one network of 64 bits: %s", r.status)
 	}
 	// A flood from everywhere keeps a bounded number of peers.
 	for i := range 3 * maxAllFailures {
@@ -227,25 +229,25 @@ func TestLogInsEndAndAreBounded(t *testing.T) {
 	first := g.login(t)
 	now = now.Add(time.Minute)
 	second := g.login(t)
-	if got := text(t, g.ask("GET", "/v1/x", "", with(first))); got != "operator by session" {
+	if got := g.ask("GET", "/v1/x", "", with(first)).body; got != "operator by session" {
 		t.Errorf("the first of two: %q", got)
 	}
 	for range maxSessions - 1 {
 		now = now.Add(time.Second)
 		g.login(t)
 	}
-	if r := g.ask("GET", "/v1/x", "", with(first)); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("the oldest of too many: %s", r.Status)
+	if r := g.ask("GET", "/v1/x", "", with(first)); r.code != http.StatusUnauthorized {
+		t.Errorf("the oldest of too many: %s", r.status)
 	}
-	if got := text(t, g.ask("GET", "/v1/x", "", with(second))); got != "operator by session" {
+	if got := g.ask("GET", "/v1/x", "", with(second)).body; got != "operator by session" {
 		t.Errorf("the second: %q", got)
 	}
 	if n := len(g.sessions.known); n != maxSessions {
 		t.Errorf("%d sessions", n)
 	}
 	now = now.Add(sessionTime)
-	if r := g.ask("GET", "/v1/x", "", with(second)); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("after its time: %s", r.Status)
+	if r := g.ask("GET", "/v1/x", "", with(second)); r.code != http.StatusUnauthorized {
+		t.Errorf("after its time: %s", r.status)
 	}
 	g.login(t)
 	if n := len(g.sessions.known); n != 1 {
@@ -257,15 +259,15 @@ func TestAnotherTokenEndsTheLogIns(t *testing.T) {
 	g := newGuarded(adminToken)
 	c := g.login(t)
 	g.SetToken(secret.New("another-token-of-the-tests"))
-	if r := g.ask("GET", "/v1/x", "", with(c)); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("a log-in with the token of before: %s", r.Status)
+	if r := g.ask("GET", "/v1/x", "", with(c)); r.code != http.StatusUnauthorized {
+		t.Errorf("a log-in with the token of before: %s", r.status)
 	}
 	g.SetToken(secret.New(adminToken))
-	if got := text(t, g.ask("GET", "/v1/x", "", with(c))); got != "operator by session" {
+	if got := g.ask("GET", "/v1/x", "", with(c)).body; got != "operator by session" {
 		t.Errorf("with the token back: %q", got)
 	}
 	g.SetToken(secret.Value{})
-	if got := text(t, g.ask("GET", "/v1/x", "", with(c))); got != "reader" {
+	if got := g.ask("GET", "/v1/x", "", with(c)).body; got != "reader" {
 		t.Errorf("without a token: %q", got)
 	}
 }
