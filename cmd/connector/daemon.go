@@ -59,8 +59,8 @@ type daemon struct {
 	// there can be none.
 	control *control.Server
 	started time.Time
-	// downSince is when the connector last ran, before it started.
-	downSince time.Time
+	// presence knows since when agents have had no session.
+	presence *presence
 	// stopping is set once the daemon drains.
 	stopping atomic.Bool
 }
@@ -112,7 +112,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
-	d.downSince = lastAlive(c.Spool.Dir)
+	d.presence = newPresence(c.Spool.Dir, func() time.Time { return d.intake.Oldest() }, d.log)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 			}
 		})
 	}
-	others.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
+	others.Go(func() { d.presence.keep(sourcesCtx) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.openSources()), "sinks", len(d.openSinks()), "spool", d.config.Spool.Dir)
 	ready(d)
 
@@ -227,6 +227,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	d.intake.Close()
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()
+	d.presence.note() // the sessions that ended by the stop, and what was not stored
 	d.drainSinks(drain)
 	stopSinks()
 	sinks.wait()
