@@ -416,6 +416,9 @@ func TestTheDemosConsoleIsAlive(t *testing.T) {
 
 // TestTheWallHoldsThousandsOfAgents pages, finds and filters, and follows one of them.
 func TestTheWallHoldsThousandsOfAgents(t *testing.T) {
+	if testing.Short() {
+		t.Skip("1500 agents are not short")
+	}
 	const agents = 1500
 	b := browsertest.Start(t)
 	lq := startSimulator(t, lqsim.Options{})
