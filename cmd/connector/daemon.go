@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/console"
 	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
@@ -50,6 +51,8 @@ type daemon struct {
 	leaveOnce sync.Once
 	// feed is what the public listener serves; nil where it is switched off.
 	feed *feed.Feed
+	// console is the operators' page; nil where the admin listener is switched off.
+	console *console.Console
 	// health, public and admin are the HTTP listeners.
 	health, public, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
@@ -130,7 +133,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	if err = d.listenPublic(ctx); err != nil {
 		return err
 	}
-	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin")); err != nil {
+	if err = d.listenAdmin(ctx); err != nil {
 		return err
 	}
 	d.listenControl(ctx)
@@ -164,6 +167,9 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	sources, sinks := newCrew(sourcesCtx, fail), newCrew(sinksCtx, fail)
 	if d.feed != nil {
 		listeners.Go(func() { d.feed.Run(context.WithoutCancel(ctx)) })
+	}
+	if d.console != nil {
+		listeners.Go(func() { d.console.Run(context.WithoutCancel(ctx)) })
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
@@ -273,6 +279,9 @@ func (d *daemon) release(ctx context.Context) {
 	closing.Wait()
 	if d.feed != nil {
 		d.feed.Close() // before its listener, so that streams end and are not cut
+	}
+	if d.console != nil {
+		d.console.Close()
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {
