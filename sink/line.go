@@ -57,7 +57,7 @@ type line struct {
 	// readError is the spool's, until it gives events again.
 	readError error
 	trouble   trouble
-	lost      uint64 // in the present episode of losses
+	lost      losses // in the present episode of losses
 	known     uint64 // duplicates counted so far
 	// warned is when a refusal was last a warning.
 	warned time.Time
@@ -177,7 +177,7 @@ func (l *line) wake() (at time.Time, ok bool) {
 
 // take takes what the feed has read, or its error.
 func (l *line) take(ctx context.Context, f fetched) {
-	if f.lost > 0 {
+	if f.lost.all() > 0 {
 		l.lose(ctx, f.lost)
 	}
 	if f.err != nil {

@@ -29,8 +29,8 @@ const (
 	MetricDuplicates = "callpop.sink.duplicates"
 	// MetricDeadLetters counts events that the broker refused for good.
 	MetricDeadLetters = "callpop.sink.dead_letters"
-	// MetricLost counts events that were gone from the spool before the broker had
-	// them: its limits took them, or they were damaged.
+	// MetricLost counts events that the spool's limits or damage took before the
+	// broker had them.
 	MetricLost = "callpop.sink.lost"
 	// MetricDeliveryDuration is the time from the socket to the broker's
 	// acknowledgement, in seconds.
@@ -75,7 +75,7 @@ func newMetrics(meter metric.Meter, system string) (*metrics, error) {
 		{&m.retries, MetricRetries, "Attempts that failed and are made again."},
 		{&m.duplicates, MetricDuplicates, "Events that the broker knew already and dropped."},
 		{&m.deadLetters, MetricDeadLetters, "Events that the broker refused for good."},
-		{&m.lost, MetricLost, "Events gone from the spool before the broker had them: taken by its limits, or damaged."},
+		{&m.lost, MetricLost, "Events that the spool's limits or damage took before the broker had them."},
 	} {
 		var err error
 		*c.counter, err = meter.Int64Counter(c.name, metric.WithUnit("{event}"), metric.WithDescription(c.description))

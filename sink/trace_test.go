@@ -23,7 +23,7 @@ import (
 // located is a sink that says where events go.
 type located struct{ *sinktest.Memory }
 
-func (located) Destination(t schema.Type) sink.Destination {
+func (located) Destination(schema.Type) sink.Destination {
 	return sink.Destination{System: "nats", Name: "callpop.v1", Subjects: true, Address: "broker", Port: 4222}
 }
 

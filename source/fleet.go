@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -58,12 +59,12 @@ type FleetOptions struct {
 	// DialRate paces new connections to one server; sources on one server share
 	// it, see [NewDialRate].
 	DialRate *rate.Limiter
-	// DownSince is when the connector was last known to hold sessions, from
-	// before it started: the first session's gap begins there. Zero where that is
-	// not known: the gap then begins when Run is called.
-	DownSince time.Time
-	Logger    *slog.Logger
-	Meter     metric.Meter
+	// Absences say since when an agent has had no session, and are told of each
+	// change: the first session's gap begins there, or when Run is called where
+	// that is not known. nil remembers nothing beyond this run.
+	Absences *Absences
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // NewDialRate paces new connections to one server: perSecond of them, in bursts
@@ -124,6 +125,9 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Meter == nil {
 		o.Meter = noop.Meter{}
 	}
+	if o.Absences == nil {
+		o.Absences = NoAbsences()
+	}
 	f := &Fleet{
 		o: o, listed: o.Origins, wanted: len(o.Origins), members: map[string]*member{}, short: true,
 		reconnectInterval: o.ReconnectInterval, wake: make(chan struct{}, 1),
@@ -136,7 +140,18 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	for _, o := range f.o.Origins[:min(1, len(f.o.Origins))] {
 		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
 	}
+	f.remember()
 	return f, errors.Join(errs[:]...)
+}
+
+// remember keeps what is known of the listed agents before anybody saves it: a run
+// that ends at once must not shorten a gap.
+func (f *Fleet) remember() {
+	for _, o := range f.listed {
+		if since := f.o.Absences.Since(o.Name, o.Agent); !since.IsZero() {
+			f.o.Absences.Begin(o.Name, o.Agent, since)
+		}
+	}
 }
 
 // Up is the number of sessions over which the server has been heard.
@@ -175,15 +190,12 @@ const causeStop = "the connector stops"
 // Run keeps the sessions up until ctx is done; then it closes them and returns
 // when all have ended. It runs once.
 func (f *Fleet) Run(ctx context.Context) {
-	since := f.o.DownSince
-	if since.IsZero() {
-		since = time.Now()
-	}
+	now := time.Now()
 	f.mu.Lock()
 	if f.phase == fleetIdle {
 		f.phase = fleetRunning
 		for _, o := range f.listed {
-			f.add(o, since)
+			f.add(o, cmp.Or(f.o.Absences.Since(o.Name, o.Agent), now))
 		}
 	}
 	f.mu.Unlock()

@@ -68,8 +68,9 @@ type Intake struct {
 
 type shard struct {
 	queue []item
-	// last is the time of the newest item.
-	last time.Time
+	// last is the time of the newest item, inHand that of the one that the worker is
+	// storing; zero for none.
+	last, inHand time.Time
 	// ready holds a token when there may be something in the queue.
 	ready chan struct{}
 }
@@ -309,9 +310,11 @@ func (in *Intake) next(ctx context.Context, s *shard) (item, bool) {
 		in.mu.Lock()
 		if len(s.queue) > 0 {
 			it := in.take(s)
+			s.inHand = it.at
 			in.mu.Unlock()
 			return it, true
 		}
+		s.inHand = time.Time{}
 		closed := in.closed
 		in.mu.Unlock()
 		if closed {
@@ -415,6 +418,30 @@ func hashString(s string) uint64 {
 		hash = (hash ^ uint64(s[i])) * 1099511628211
 	}
 	return hash
+}
+
+// Oldest is when the oldest was received of what is neither in the log nor in a gap
+// yet; zero where all is. Were the process to end now, everything from then on could
+// be lost.
+func (in *Intake) Oldest() (oldest time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, lost := range in.dropped {
+		if oldest.IsZero() || lost.from.Before(oldest) {
+			oldest = lost.from
+		}
+	}
+	for i := range in.shards {
+		s := &in.shards[i]
+		at := s.inHand
+		if at.IsZero() && len(s.queue) > 0 {
+			at = s.queue[0].at
+		}
+		if !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // SetBuffer changes what may wait in memory. Where more waits already, the oldest

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/console"
 	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
@@ -50,14 +51,16 @@ type daemon struct {
 	leaveOnce sync.Once
 	// feed is what the public listener serves; nil where it is switched off.
 	feed *feed.Feed
+	// console is the operators' page; nil where the admin listener is switched off.
+	console *console.Console
 	// health, public and admin are the HTTP listeners.
 	health, public, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
 	// there can be none.
 	control *control.Server
 	started time.Time
-	// downSince is when the connector last ran, before it started.
-	downSince time.Time
+	// presence knows since when agents have had no session.
+	presence *presence
 	// stopping is set once the daemon drains.
 	stopping atomic.Bool
 }
@@ -109,7 +112,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}); err != nil {
 		return err
 	}
-	d.downSince = lastAlive(c.Spool.Dir)
+	d.presence = newPresence(c.Spool.Dir, func() time.Time { return d.intake.Oldest() }, d.log)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
@@ -130,7 +133,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	if err = d.listenPublic(ctx); err != nil {
 		return err
 	}
-	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin")); err != nil {
+	if err = d.listenAdmin(ctx); err != nil {
 		return err
 	}
 	d.listenControl(ctx)
@@ -165,6 +168,9 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	if d.feed != nil {
 		listeners.Go(func() { d.feed.Run(context.WithoutCancel(ctx)) })
 	}
+	if d.console != nil {
+		listeners.Go(func() { d.console.Run(context.WithoutCancel(ctx)) })
+	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
 	}
@@ -189,7 +195,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 			}
 		})
 	}
-	others.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
+	others.Go(func() { d.presence.keep(sourcesCtx) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.openSources()), "sinks", len(d.openSinks()), "spool", d.config.Spool.Dir)
 	ready(d)
 
@@ -221,6 +227,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	d.intake.Close()
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()
+	d.presence.note() // the sessions that ended by the stop, and what was not stored
 	d.drainSinks(drain)
 	stopSinks()
 	sinks.wait()
@@ -272,6 +279,9 @@ func (d *daemon) release(ctx context.Context) {
 	closing.Wait()
 	if d.feed != nil {
 		d.feed.Close() // before its listener, so that streams end and are not cut
+	}
+	if d.console != nil {
+		d.console.Close()
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {

@@ -120,7 +120,7 @@ func (d *daemon) makeSources() error {
 	}
 	d.sharing = sharing{rates: map[string]*rate.Limiter{}, servers: callback.NewServers()}
 	for _, c := range d.config.Sources {
-		s, err := d.makeSource(c, d.downSince)
+		s, err := d.makeSource(c, d.presence.absences)
 		if err != nil {
 			return err
 		}
@@ -151,17 +151,17 @@ type sharing struct {
 // closer is a source that listens from when it is made.
 type closer interface{ Close() error }
 
-// makeSource makes a configured source. downSince is when its agents' sessions
-// were last held; zero where nobody held them.
-func (d *daemon) makeSource(c config.Source, downSince time.Time) (source.Source, error) {
-	made, err := d.makeSourceOf(c, downSince)
+// makeSource makes a configured source. absences say since when its agents have had
+// no session.
+func (d *daemon) makeSource(c config.Source, absences *source.Absences) (source.Source, error) {
+	made, err := d.makeSourceOf(c, absences)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", c.Name, err)
 	}
 	return made, nil
 }
 
-func (d *daemon) makeSourceOf(c config.Source, downSince time.Time) (source.Source, error) {
+func (d *daemon) makeSourceOf(c config.Source, absences *source.Absences) (source.Source, error) {
 	log, shared := d.log.With("part", c.Type), d.sharing
 	switch kind := c.Config.(type) {
 	case *session.Config:
@@ -169,12 +169,12 @@ func (d *daemon) makeSourceOf(c config.Source, downSince time.Time) (source.Sour
 			shared.rates[kind.Address] = source.NewDialRate(kind.DialRate)
 		}
 		return session.New(*kind, session.Options{
-			Intake: d.intake, DialRate: shared.rates[kind.Address], DownSince: downSince,
+			Intake: d.intake, DialRate: shared.rates[kind.Address], Absences: absences,
 			Logger: log, Meter: d.telemetry.Meter("session"),
 		})
 	case *relay.Config:
 		return relay.New(*kind, relay.Options{
-			Intake: d.intake, DownSince: downSince, Logger: log, Meter: d.telemetry.Meter("relay"),
+			Intake: d.intake, Absences: absences, Logger: log, Meter: d.telemetry.Meter("relay"),
 		})
 	case *callback.Config:
 		return callback.New(*kind, callback.Options{

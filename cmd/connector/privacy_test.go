@@ -135,9 +135,12 @@ func livePrivately(t *testing.T, format string) {
 		_, _ = io.WriteString(conn, hello)
 		t.Cleanup(func() { _ = conn.Close() })
 	}
+	counted := func(reason string) *regexp.Regexp {
+		return regexp.MustCompile(`callpop_decode_errors_total\{[^}]*reason="` + reason + `"[^}]*\} [1-9]`)
+	}
 	eventually(t, "dead letters of all kinds", func() bool {
 		_, metrics := d.get(t, "/metrics")
-		return strings.Contains(metrics, `reason="undecodable"`) && strings.Contains(metrics, `reason="cut_frame"`) &&
+		return counted("unrecognised").MatchString(metrics) && counted("cut_frame").MatchString(metrics) &&
 			strings.Contains(d.stderr.String(), "it went to the dead letters")
 	})
 	broker.stop()

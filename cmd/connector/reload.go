@@ -191,7 +191,7 @@ func (d *daemon) prepare(ctx context.Context, from *config.Config, plan *config.
 		if slices.ContainsFunc(from.Sources, func(o config.Source) bool { return o.Name == c.Name }) {
 			continue
 		}
-		made, err := d.makeSource(c, time.Time{})
+		made, err := d.makeSource(c, d.presence.absences.WithoutPast())
 		if err != nil {
 			return p, err
 		}

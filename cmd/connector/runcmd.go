@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,6 +42,11 @@ change while it runs does, without closing a session that is not concerned;
 			if err != nil {
 				return err
 			}
+			bounded, release := context.WithCancel(command.Context())
+			var memory sync.WaitGroup
+			memory.Go(func() { boundMemory(bounded) })
+			defer memory.Wait()
+			defer release()
 			return d.run(command.Context(), w.stop, func(*daemon) {})
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -75,10 +76,11 @@ func benchmarkWay(b *testing.B, tracer *tracing.Tracer) {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 2)
-	go func() { ended <- in.Run(ctx) }()
-	go func() { ended <- forwarder.Run(ctx) }()
-	defer func() { cancel(); <-ended; <-ended }()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer cancel()
+	parts.Go(func() { _ = in.Run(ctx) })
+	parts.Go(func() { _ = forwarder.Run(ctx) })
 
 	decoding, err := source.NewDecoding("auto", "Asia/Shanghai", "025")
 	if err != nil {

@@ -55,6 +55,7 @@ func arrows() []arrow {
 
 		{from: "internal/bench", to: []string{"schema", "source", "source/frame", "source/pop", "source/lqsim", "internal/spool"}},
 		{from: "internal/control", to: []string{"schema", "sink", "internal/spool"}},
+		{from: "internal/console", to: []string{"schema", "source/pop", "internal/..."}},
 		{from: "internal/...", to: []string{"schema", "internal/..."}},
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},

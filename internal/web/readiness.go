@@ -167,8 +167,8 @@ type Line struct {
 	// Type is the event's type, such as callpop.v1.
 	Type string `json:"type"`
 	Delivery
-	// Lost counts the events that the spool's limits took away before the sink had
-	// them, and those that were damaged, since the process started.
+	// Lost counts the events that the spool's limits or damage took before the sink
+	// had them, since the process started.
 	Lost uint64 `json:"lost,omitempty"`
 	// DeadLettered counts the events that the broker refused for good.
 	DeadLettered uint64 `json:"dead_lettered,omitempty"`

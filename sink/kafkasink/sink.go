@@ -55,6 +55,7 @@ func New(c Config, o Options) (*Sink, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("kafka sink: %w", err)
 	}
+	useSmallZstd()
 	s := &Sink{config: c, options: o, topics: make(map[schema.Type]*topic), closed: make(chan struct{})}
 	for _, t := range schema.Types {
 		name := c.topic(t)

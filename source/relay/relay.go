@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,10 @@ import (
 // Options are the parts of the daemon that a source works with.
 type Options struct {
 	Intake *source.Intake
-	// DownSince is when the connector last relayed, before it started: where it is
-	// known, an agent's first gap begins there. Zero where it is not; an agent's
-	// first session then has no gap.
-	DownSince time.Time
+	// Absences say since when agents have had no session, also from before the
+	// connector started: where that is known, an agent's first gap begins there; an
+	// agent's first session has no gap where it is not. nil knows nothing.
+	Absences *source.Absences
 	// Listener is used where given, instead of listening on the configured address;
 	// a *net.TCPListener. The source closes it.
 	Listener net.Listener
@@ -96,7 +97,7 @@ func New(c Config, o Options) (*Source, error) {
 	s.tap = newTap(tapOptions{
 		intake: o.Intake, pattern: pattern, metrics: m, log: s.log,
 		origin:      &source.Origin{Type: c.Type, Name: c.Name, Server: c.Server, Decoding: decoding},
-		expireAfter: c.ExpireAfter, downSince: o.DownSince, maxClients: c.MaxClients,
+		expireAfter: c.ExpireAfter, absences: cmp.Or(o.Absences, source.NoAbsences()), maxClients: c.MaxClients,
 	})
 	if s.listener, err = listen(&c, o.Listener); err != nil {
 		return nil, err

@@ -20,11 +20,11 @@ type Options struct {
 	// DialRate paces the dials to the server's address; the sources on one address
 	// share it. nil makes one from the configuration.
 	DialRate *rate.Limiter
-	// DownSince is when the connector last held sessions, before it started; zero
-	// where that is not known.
-	DownSince time.Time
-	Logger    *slog.Logger
-	Meter     metric.Meter
+	// Absences say since when agents have had no session, also from before the
+	// connector started; nil where that is not known.
+	Absences *source.Absences
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // Source holds the sessions of a roster; a [source.Source].
@@ -72,7 +72,7 @@ func New(c Config, o Options) (*Source, error) {
 	s := &Source{config: c, sessions: shared, decoding: decoding, origins: map[string]*source.Origin{}}
 	s.fleet, err = source.NewFleet(source.FleetOptions{
 		Connect: shared.connect, Report: o.Intake.Session,
-		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, DownSince: o.DownSince,
+		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, Absences: o.Absences,
 		Logger: o.Logger.With("source", c.Name), Meter: o.Meter,
 	})
 	if err != nil {
