@@ -180,6 +180,25 @@ func TestADayThatHasEndedIsPlottedAsAWhole(t *testing.T) {
 	}
 }
 
+func TestAGapThatReachesBackChangesTheDaysBefore(t *testing.T) {
+	s := open(t, storeOptions{})
+	at := time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)
+	take(t, s, []schema.Event{exampletest.Session("801", at.Add(-10*time.Hour), schema.Connected), popAt(t, at.Add(24*time.Hour), "801")})
+	if pages := plot(t, s); len(pages) != 2 {
+		t.Fatalf("%d pages are plotted, want 2", len(pages))
+	}
+	back := schema.SessionChanged{
+		ID: schema.NewID(at), Version: schema.Version, Server: exampletest.Server, Agent: "801", State: schema.Connected,
+		OCXCode: schema.Connected.OCXCode(), At: at.Add(48 * time.Hour), Gap: &schema.Gap{From: at, To: at.Add(48 * time.Hour)},
+		Source: schema.Source{Type: "session", Name: exampletest.Server},
+	}
+	take(t, s, []schema.Event{back.Event()})
+	if pages := plot(t, s); len(pages) != 3 {
+		t.Errorf("%d pages are plotted, want 3", len(pages))
+	}
+	checkAnswer(t, s.db, `SELECT day, cast(down / 3600 AS INTEGER) FROM availability`, map[string]int{"2026-11-23": 4, "2026-11-24": 24, "2026-11-25": 20})
+}
+
 func TestAvailabilityIsUpOutsideGaps(t *testing.T) {
 	at := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	hour := func(h int) time.Time { return at.Add(time.Duration(h) * time.Hour) }
