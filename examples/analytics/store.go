@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/callpop/connector/examples/internal/sqlite"
-	"github.com/callpop/connector/schema"
-	"github.com/callpop/connector/schema/consume"
 )
 
 // tables are the events, by their id; what was made of them; and the answers. Times
@@ -146,81 +144,6 @@ func (s *store) setting(ctx context.Context, name, now string) (value string, er
 	return value, nil
 }
 
-// add takes events, all or none. One that is there already changes nothing.
-func (s *store) add(ctx context.Context, all []*consume.Delivery) error {
-	return sqlite.InTx(ctx, s.db, func(ctx context.Context, tx *sql.Tx) error {
-		for _, d := range all {
-			if s.keep > 0 && d.Late(time.Now(), s.keep) {
-				continue
-			}
-			var err error
-			switch {
-			case d.CallPop != nil:
-				err = s.addPop(ctx, tx, d.CallPop)
-			case d.SessionChanged != nil:
-				err = s.addSession(ctx, tx, d.SessionChanged)
-			}
-			if err != nil {
-				return fmt.Errorf("take event %s: %w", d.Event.ID, err)
-			}
-		}
-		return nil
-	})
-}
-
-// unknown is what is not said.
-const unknown = "unknown"
-
-func orUnknown(text string) string {
-	if text == "" {
-		return unknown
-	}
-	return text
-}
-
-func (s *store) addPop(ctx context.Context, tx *sql.Tx, p *schema.CallPop) error {
-	who := newCaller(s.secret, p.Customer)
-	fresh, err := insert(ctx, tx, `INSERT OR IGNORE INTO pops VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		p.ID, p.Key, p.ReceivedAt.UnixNano(), p.Server, orUnknown(p.Agent.ID), orUnknown(string(p.Pop.Mode)), who.id, who.shown, who.region)
-	if err != nil || !fresh {
-		return err
-	}
-	return s.stitch(ctx, tx, p.Key, p.ReceivedAt.UnixNano())
-}
-
-func (s *store) addSession(ctx context.Context, tx *sql.Tx, c *schema.SessionChanged) error {
-	from := c.At
-	var gapFrom, gapTo sql.NullInt64
-	if c.Gap != nil {
-		gapFrom = sql.NullInt64{Int64: c.Gap.From.UnixNano(), Valid: true}
-		gapTo = sql.NullInt64{Int64: c.Gap.To.UnixNano(), Valid: true}
-		if c.Gap.From.Before(from) {
-			from = c.Gap.From
-		}
-	}
-	fresh, err := insert(ctx, tx, `INSERT OR IGNORE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		c.ID, c.At.UnixNano(), c.Server, orUnknown(c.Agent), c.State, gapFrom, gapTo)
-	if err != nil || !fresh {
-		return err
-	}
-	if err := s.stale(ctx, tx, s.day(c.At)); err != nil {
-		return err
-	}
-	// What a session was holds for the days in a gap, and until the next change.
-	_, err = tx.ExecContext(ctx, `UPDATE days SET stale = 1 WHERE day >= ?`, s.day(from))
-	return err
-}
-
-// insert reports whether the row was not there before.
-func insert(ctx context.Context, tx *sql.Tx, statement string, values ...any) (fresh bool, err error) {
-	result, err := tx.ExecContext(ctx, statement, values...)
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n > 0, err
-}
-
 // day is the day of a time, as 2026-11-23.
 func (s *store) day(at time.Time) string { return at.In(s.zone).Format(time.DateOnly) }
 
@@ -228,12 +151,6 @@ func (s *store) day(at time.Time) string { return at.In(s.zone).Format(time.Date
 func (s *store) quarter(at time.Time) string {
 	at = at.In(s.zone)
 	return fmt.Sprintf("%02d:%02d", at.Hour(), at.Minute()/15*15)
-}
-
-// stale notes that a day has changed.
-func (s *store) stale(ctx context.Context, tx *sql.Tx, day string) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO days VALUES (?, 1, 0) ON CONFLICT (day) DO UPDATE SET stale = 1`, day)
-	return err
 }
 
 // forgets is how often what is old is deleted.
