@@ -38,6 +38,10 @@ const opens = 8*3600 + 50*60
 const daySeconds = 24 * 3600
 
 func simulate(t *testing.T) *simulation {
+	part := 1
+	if testing.Short() {
+		part = 10 // the race detector makes SQLite slow
+	}
 	zone, err := time.LoadLocation("Asia/Shanghai") // without summer time
 	if err != nil {
 		t.Fatal(err)
@@ -48,16 +52,16 @@ func simulate(t *testing.T) *simulation {
 	for day := range s.days {
 		s.days[day] = time.Date(now.Year(), now.Month(), now.Day()-2+day, 0, 0, 0, 0, zone)
 		o := exampletest.Options{
-			Agents: agents, Pops: 7600, Rate: 2.2, Seed: uint64(day + 1), Format: lqsim.Mixed,
+			Agents: agents, Pops: 7600 / part, Rate: 2.2, Seed: uint64(day + 1), Format: lqsim.Mixed,
 			Start: s.days[day].Add((opens + 600) * time.Second),
 		}
 		s.happen(day, exampletest.Simulate(t, o))
 		// The same seed: the morning's callers call again, under its serial numbers.
-		o.Start, o.Pops = o.Start.Add(5*time.Hour), 600
+		o.Start, o.Pops = o.Start.Add(5*time.Hour), 600/part
 		s.happen(day, exampletest.Simulate(t, o))
 	}
-	if len(s.calls) < 10_000 {
-		t.Fatalf("%d calls: want ten thousand", len(s.calls))
+	if len(s.calls) < 10_000/part {
+		t.Fatalf("%d calls: want %d", len(s.calls), 10_000/part)
 	}
 	rng := rand.New(rand.NewPCG(3, 0))
 	for _, agent := range agents {
