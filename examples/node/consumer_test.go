@@ -5,8 +5,12 @@ import (
 	"os/exec"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/callpop/connector/examples/internal/exampletest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestTheNodeConsumerPrintsEachPopOnce(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {

@@ -5,8 +5,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/callpop/connector/examples/internal/exampletest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestThePythonConsumerPrintsEachPopOnce(t *testing.T) {
 	exampletest.Prints(t, "python", python(t), "consumer.py")
