@@ -48,6 +48,8 @@ func english() words {
 		file: "../../docs/events.md",
 		intro: `# Events: the reference
 
+[中文](events.zh-CN.md)
+
 Made from the schemas in ` + "`schema/`" + `; ` + "`connector schema`" + ` prints them, ` + "`connector schema asyncapi`" + ` the AsyncAPI document. A field within an object is always there where its object is. What is promised of the events' order and repeats stands in the [README](../README.md).
 `,
 		where: "Where", broker: "Broker", subject: "NATS subject", topic: "Kafka topic", fields: "Fields", example: "Example", headers: "Headers",
@@ -80,6 +82,8 @@ func chinese(t *testing.T) words {
 	return words{
 		file: "../../docs/events.zh-CN.md",
 		intro: `# 事件参考
+
+[English](events.md)
 
 本页由 ` + "`schema/`" + ` 中的模式生成；` + "`connector schema`" + ` 输出这些模式，` + "`connector schema asyncapi`" + ` 输出 AsyncAPI 文档。对象内的字段标为必有，是指该对象存在时必有。事件的顺序与重复有何保证，见 [README](../README.zh-CN.md)。
 `,
