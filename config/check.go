@@ -41,6 +41,7 @@ func (c *Config) check(m *mistakes) {
 	for i, s := range c.Sources {
 		if p := sources.entry(i); !m.within(p) {
 			m.said(p, s.validate(), componentKeys(s.Config))
+			c.checkRoster(m, p, s.Config)
 		}
 	}
 	for i, s := range c.Sinks {
@@ -54,6 +55,8 @@ func (c *Config) check(m *mistakes) {
 	part("http", &c.HTTP)
 	part("feed", &c.Feed)
 	part("log", &c.Log)
+	part("replicas", &c.Replicas)
+	part("telemetry", &c.Telemetry)
 	timeout := (*path)(nil).at("shutdown_timeout")
 	if (c.ShutdownTimeout < minShutdown || c.ShutdownTimeout > maxShutdown) && !m.within(timeout) {
 		m.wrong(timeout, shortDuration(c.ShutdownTimeout), shortDuration(minShutdown)+" to "+shortDuration(maxShutdown))
@@ -165,6 +168,17 @@ func (c *Config) checkAddresses(m *mistakes) {
 	}
 }
 
+// checkRoster refuses a session source, at p, that nobody can give an agent to.
+func (c *Config) checkRoster(m *mistakes, p *path, of Component) {
+	s, ok := of.(*session.Config)
+	byHTTP := c.HTTP.Admin != "" && !c.HTTP.AdminToken.IsZero()
+	if !ok || len(s.Agents) > 0 || s.AgentsFile != "" || byHTTP || m.within(p) {
+		return
+	}
+	const expected = `at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by`
+	m.add(p.at("agents"), Error{Expected: expected, message: fmt.Sprintf("%v is empty: expected %s", p.at("agents"), expected)})
+}
+
 // checkAgents refuses two session sources with one agent of one server.
 func (c *Config) checkAgents(m *mistakes) {
 	type key struct{ server, agent string }
@@ -175,7 +189,7 @@ func (c *Config) checkAgents(m *mistakes) {
 			continue
 		}
 		reported := map[int]bool{i: true}
-		for _, agent := range s.Agents {
+		for _, agent := range s.Configured() {
 			k := key{cmp.Or(s.Server, s.Name), agent.ID}
 			at, taken := holder[k]
 			if !taken {

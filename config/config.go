@@ -32,9 +32,22 @@ type Config struct {
 	Feed feed.Config `koanf:"feed"`
 	// Log is what the daemon writes to standard error.
 	Log telemetry.Config `koanf:"log"`
+	// Telemetry is what the daemon sends to an OpenTelemetry collector.
+	Telemetry telemetry.Export `koanf:"telemetry"`
 	// ShutdownTimeout is how long stopping may take. For three quarters of it the
 	// sinks empty the spool.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
+	// DrainPace is how fast sessions are closed when the daemon is told to stop; 0
+	// closes all at once.
+	DrainPace source.Pace `koanf:"drain_pace"`
+	// Replicas say which part of the rosters this connector holds.
+	Replicas source.Replicas `koanf:"replicas"`
+	// Watch has the daemon follow changes of the file and of agents_file.
+	Watch bool `koanf:"watch"`
+
+	// File is what it was read from, empty without one; Digest is the SHA-256 of
+	// that, in hex.
+	File, Digest string
 }
 
 // Component is the Config of one kind of source or sink.
@@ -96,6 +109,9 @@ func Default() Config {
 		HTTP:            web.DefaultConfig(),
 		Feed:            feed.DefaultConfig(),
 		Log:             telemetry.DefaultConfig(),
+		Telemetry:       telemetry.DefaultExport(),
 		ShutdownTimeout: 20 * time.Second,
+		Replicas:        source.DefaultReplicas(),
+		Watch:           true,
 	}
 }

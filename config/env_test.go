@@ -4,9 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/sink/kafkasink"
+	"github.com/callpop/connector/source"
 )
 
 func TestAnUnknownVariableIsAMistakeThatDoesNotShowItsValue(t *testing.T) {
@@ -47,6 +49,17 @@ func TestLinksThatKubernetesMakesAreNoMistakes(t *testing.T) {
 		"CONNECTOR_HEALTH_PORT=tcp://[fd00::1]:8080", "CONNECTOR_HEALTH_PORT_53_UDP=udp://10.96.0.10:53",
 		"CONNECTOR_HEALTH_PORT_53_UDP_PROTO=udp",
 	)
+}
+
+func TestAPodSaysByAVariableWhichReplicaItIs(t *testing.T) {
+	c := mustLoad(t, with("replicas: {count: 3}\n"), "CONNECTOR_REPLICAS__INDEX=2")
+	if got, want := c.Replicas, (source.Replicas{Count: 3, Index: 2, GainDelay: 30 * time.Second}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	_, err := loadText(minimal, "CONNECTOR_REPLICAS__INDEX=callpop-2")
+	if want := "CONNECTOR_REPLICAS__INDEX"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }
 
 func TestAVariableThatTheFileNamesIsNoSetting(t *testing.T) {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +29,8 @@ type Input struct {
 // Load reads, merges and checks a configuration. The error is one of the file
 // system where the file cannot be read, else [Errors] with every mistake. It wraps
 // session.ErrNoRegistration where a session has no registration, which says how
-// to come by one. Nothing is dialled, listened on or written.
+// to come by one. Nothing is dialled, listened on or written; the files that keys
+// name are read.
 func Load(in Input) (*Config, error) {
 	var text []byte
 	if in.File != "" {
@@ -37,6 +40,20 @@ func Load(in Input) (*Config, error) {
 		}
 	}
 	return load(in, text)
+}
+
+// Digest is the SHA-256 of a configuration file, in hex, as [Config.Digest] has it.
+func Digest(file string) (string, error) {
+	text, err := readFile(file)
+	if err != nil {
+		return "", err
+	}
+	return digest(text), nil
+}
+
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // loader merges the layers and remembers where each value came from.
@@ -69,6 +86,10 @@ func load(in Input, text []byte) (*Config, error) {
 	}
 	d := &decoder{mistakes: l.mistakes}
 	c := d.root(merged.Raw())
+	d.rosterFiles(c)
+	if in.File != "" {
+		c.File, c.Digest = in.File, digest(text)
+	}
 	c.check(l.mistakes)
 	if err := l.mistakes.err(); err != nil {
 		return nil, err

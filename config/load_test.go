@@ -61,6 +61,7 @@ func TestWhatIsNotGivenHasItsDefault(t *testing.T) {
 	source.Agents = onlySource(t, c).Agents
 	source.Registration = "op={{.Agent}};"
 	want.Sources = []Source{{Name: "hq", Type: "session", Config: &source}}
+	want.File, want.Digest = "connector.yaml", c.Digest
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%v\nwant\n%v", c, &want)
 	}
@@ -293,7 +294,7 @@ func TestAConfigurationMadeByHandIsCheckedToo(t *testing.T) {
 	s.Name, s.Server, s.Address, s.Registration = "hq", "hq", "h:1", "{{.Agent}}"
 	c.Sources = []Source{{Name: s.Name, Type: s.Type, Config: &s}, {Name: "empty"}}
 	c.Spool.Dir = ""
-	const want = `sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"]
+	const want = `sources[0].agents is empty: expected at least one agent, such as ["801", "810-829"], or agents_file, or http.admin with admin_token to set them by
 sources[1].type is missing: expected a source
 spool.dir is "": expected a directory`
 	if err := c.Validate(); err == nil || err.Error() != want {

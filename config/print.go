@@ -125,14 +125,10 @@ func component(c Component, common ...string) *yaml.Node {
 // encodeRoster writes agents that follow one another as a range.
 func encodeRoster(roster source.Roster) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-	for i := 0; i < len(roster); {
-		end := i + 1
-		for end < len(roster) && follows(roster[end-1], roster[end]) {
-			end++
-		}
-		switch first := roster[i]; {
-		case end-i > 1:
-			node.Content = append(node.Content, quoted(first.ID+"-"+roster[end-1].ID))
+	for first, last := range roster.Runs() {
+		switch {
+		case first != last:
+			node.Content = append(node.Content, quoted(first.ID+"-"+last.ID))
 		case first.Channel == source.FindChannel:
 			node.Content = append(node.Content, quoted(first.ID))
 		default:
@@ -141,19 +137,8 @@ func encodeRoster(roster source.Roster) *yaml.Node {
 			add(agent, "channel", quoted(first.Channel))
 			node.Content = append(node.Content, agent)
 		}
-		i = end
 	}
 	return node
-}
-
-// follows says whether b is the agent after a, such that a range can name both.
-func follows(a, b source.Agent) bool {
-	if a.Channel != source.FindChannel || b.Channel != source.FindChannel || len(a.ID) != len(b.ID) ||
-		strings.Trim(a.ID, "0123456789") != "" {
-		return false
-	}
-	n, err := strconv.Atoi(a.ID)
-	return err == nil && fmt.Sprintf("%0*d", len(a.ID), n+1) == b.ID
 }
 
 // plain is a number, true, false, or a word that needs no quotes.

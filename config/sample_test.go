@@ -137,7 +137,7 @@ func TestTheSampleLoads(t *testing.T) {
 	if len(c.Sources) != 3 || len(c.Sinks) != 2 {
 		t.Errorf("%d sources and %d sinks", len(c.Sources), len(c.Sinks))
 	}
-	c.Sources, c.Sinks = nil, nil
+	c.Sources, c.Sinks, c.File, c.Digest = nil, nil, "", ""
 	if want := Default(); !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%v\nwant the defaults\n%v", c, &want)
 	}

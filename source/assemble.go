@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"time"
 
@@ -25,26 +26,52 @@ func NewAssembler() *Assembler {
 	return &Assembler{fields: map[string]string{}, extra: map[string]string{}}
 }
 
-// Labels say what a pop was, for metrics; they hold no agent and no number.
+// Labels say what a pop was, for metrics. They hold no agent, no number, and only
+// words of closed sets, whatever came over the socket.
 type Labels struct {
 	Format schema.Format
-	Mode   schema.Mode
-	// Reason is why it became a dead letter; empty for a pop.
+	// Mode is that of the pop, [NoMode] or [OtherMode].
+	Mode schema.Mode
+	// Reason is why there is no pop: a [pop.Reason], or where the bytes were no
+	// whole frame that of the dead letter. Empty for a pop.
 	Reason string
 }
+
+// The modes of pops that have none of the manual's.
+const (
+	// NoMode: the format does not tell (t1v1 to t1v3, callbacks).
+	NoMode schema.Mode = "none"
+	// OtherMode: a code that the manual does not name.
+	OtherMode schema.Mode = "other"
+)
+
+func labelsOf(e *schema.CallPop) Labels {
+	mode := e.Pop.Mode
+	switch {
+	case e.Pop.Code == 0:
+		mode = NoMode
+	case mode == "":
+		mode = OtherMode
+	}
+	return Labels{Format: e.Format, Mode: mode}
+}
+
+// began is when the call of the last pop began, on its server's clock; zero where
+// that pop does not say, or there was none.
+func (a *Assembler) began() time.Time { return a.event.Call.StartedAt }
 
 // Pop makes a CallPop of a pop string as it came from a socket, or a DeadLetter
 // where neither number nor call can be had of it; the error, a [pop.Error], then
 // says why. raw may be used again as soon as Pop returns.
 func (a *Assembler) Pop(o *Origin, at time.Time, raw []byte) (schema.Event, Labels, error) {
-	a.use(o.Decoding)
+	a.use(o.Decoding.Now())
 	return a.assemble(o, at, raw, a.decoder.Decode(raw, &a.pop))
 }
 
 // Callback makes a CallPop of a callback's query (manual, chapter 3), or a
 // DeadLetter, as Pop does.
 func (a *Assembler) Callback(o *Origin, at time.Time, query []byte) (schema.Event, Labels, error) {
-	a.use(o.Decoding)
+	a.use(o.Decoding.Now())
 	return a.assemble(o, at, query, a.decoder.DecodeCallback(query, &a.pop))
 }
 
@@ -55,7 +82,12 @@ func (a *Assembler) use(d *Decoding) {
 func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (schema.Event, Labels, error) {
 	if err != nil {
 		letter := a.DeadLetter(o, at, raw, schema.ReasonUndecodable, err.Error())
-		return letter, Labels{Reason: schema.ReasonUndecodable}, err
+		labels := Labels{Reason: schema.ReasonUndecodable}
+		var undecodable *pop.Error
+		if errors.As(err, &undecodable) {
+			labels.Reason = string(undecodable.Reason)
+		}
+		return letter, labels, err
 	}
 	p, e := &a.pop, &a.event
 	agent := o.Agent
@@ -73,7 +105,7 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	}
 	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, eventID)
 	keyEnd := len(a.scratch)
-	a.scratch = o.Decoding.Numbers.AppendE164(a.scratch, p.Number)
+	a.scratch = o.Decoding.Now().Numbers.AppendE164(a.scratch, p.Number)
 	made := string(a.scratch)
 	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:keyEnd]
 	e.Customer.E164 = made[keyEnd:]
@@ -81,7 +113,7 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	if p.Lossy {
 		e.RawBase64 = base64.StdEncoding.EncodeToString(raw)
 	}
-	return e.Event(), Labels{Format: e.Format, Mode: e.Pop.Mode}, nil
+	return e.Event(), labelsOf(e), nil
 }
 
 // describe fills the event with what the pop and its origin say.
@@ -146,7 +178,7 @@ func (a *Assembler) addExtra(e *schema.CallPop, p *pop.Pop) {
 // DeadLetter makes an event of bytes that cannot become a CallPop. The detail is
 // for people and must not hold a customer's number.
 func (a *Assembler) DeadLetter(o *Origin, at time.Time, raw []byte, reason, detail string) schema.Event {
-	text, _ := pop.Text(raw, o.Decoding.Charset)
+	text, _ := pop.Text(raw, o.Decoding.Now().Charset)
 	letter := schema.DeadLetter{
 		ID: schema.NewID(at), Version: schema.Version, Server: o.Server, Agent: o.Agent,
 		Reason: reason, Detail: detail, Raw: text, RawBase64: base64.StdEncoding.EncodeToString(raw),

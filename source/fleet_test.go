@@ -59,13 +59,17 @@ type attempt func(ctx context.Context, o *Origin, heard func()) error
 type attempted struct {
 	attempt
 	origin *Origin
+	life   context.Context
+	leave  context.CancelFunc
 }
 
-func (a attempted) Read(ctx context.Context, heard func()) error {
-	return a.attempt(ctx, a.origin, heard)
-}
+func (a attempted) Read(heard func()) error { return a.attempt(a.life, a.origin, heard) }
+func (a attempted) Leave()                  { a.leave() }
 
-func (a attempt) connect(_ context.Context, o *Origin) (Session, error) { return attempted{a, o}, nil }
+func (a attempt) connect(_ context.Context, o *Origin) (Session, error) {
+	life, leave := context.WithCancel(context.Background())
+	return attempted{a, o, life, leave}, nil
+}
 
 func newFleet(t *testing.T, o FleetOptions) *Fleet {
 	t.Helper()
@@ -91,7 +95,7 @@ func TestAFleetReportsEachChangeOnceAndItsGap(t *testing.T) {
 		start := time.Now()
 		tries := 0
 		f := newFleet(t, FleetOptions{
-			Origins: origins(1), Report: h.report, DownSince: start.Add(-time.Minute),
+			Origins: origins(1), Report: h.report, Absences: aliveUntil(t, start.Add(-time.Minute)),
 			Connect: attempt(func(ctx context.Context, _ *Origin, heard func()) error {
 				tries++
 				switch tries {
@@ -229,4 +233,14 @@ func TestAServerThatHangsUpAtOnceIsNotHammered(t *testing.T) {
 			t.Errorf("%d sessions in an hour", tries)
 		}
 	})
+}
+
+// aliveUntil are the absences of a connector that ran until then.
+func aliveUntil(t testing.TB, at time.Time) *Absences {
+	t.Helper()
+	a, err := NewAbsences(nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

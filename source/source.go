@@ -8,6 +8,8 @@ package source
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/callpop/connector/schema"
 )
@@ -36,6 +38,9 @@ type Status struct {
 	// Wanted and Up count agents' sessions. A session is up from the first byte
 	// the server sent over it.
 	Wanted, Up int
+	// States counts the sessions by their state; those that are connected are Up,
+	// and all of them Wanted. nil where the source has no sessions.
+	States map[schema.SessionState]int
 }
 
 // Origin is where a pop came from: one socket, or one callback endpoint. It is
@@ -49,7 +54,25 @@ type Origin struct {
 	Agent, Channel string
 	Decoding       *Decoding
 
+	// lastPop is when a pop last came, in Unix nanoseconds; 0 if none did.
+	lastPop atomic.Int64
 	// state is the last one reported, which a gap repeats; guarded by the mutex of
 	// the Intake.
 	state schema.SessionState
+}
+
+// popped notes a pop.
+func (o *Origin) popped(at time.Time) { o.lastPop.Store(at.UnixNano()) }
+
+// LastPop is when a pop last came from o; zero if none did.
+func (o *Origin) LastPop() time.Time {
+	if at := o.lastPop.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
+// inherit takes over what is known of the agent whose origin o replaces.
+func (o *Origin) inherit(former *Origin) {
+	o.lastPop.Store(former.lastPop.Load())
 }

@@ -118,7 +118,7 @@ func (b *benched) Ask(_ context.Context, what string, _ json.RawMessage) (any, e
 	}
 	state := bench.ConnectorState{Queued: int64(b.daemon.intake.Queued())}
 	for _, s := range b.daemon.sources {
-		state.Up += s.Status().Up
+		state.Up += s.source.Status().Up
 	}
 	return state, nil
 }

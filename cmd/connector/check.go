@@ -33,17 +33,36 @@ type finding struct {
 
 func checkCommand(w *world) *cobra.Command {
 	var file, output string
+	var diff bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong with a configuration and with what it names",
 		Long: `Load the configuration, look at the spool's directory, resolve the LQ servers'
 names and look at the brokers. It changes nothing, and it does not connect to an
-LQ server: an agent might be signed out by it. The exit code is 1 on any trouble.`,
-		Example: "  connector check --config connector.yaml",
-		Args:    noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
+LQ server: an agent might be signed out by it. The exit code is 1 on any trouble.
+
+With --diff it says instead what a reload with the file would do: whose sessions
+it closes, opens and leaves alone, and what needs a restart. It compares with the
+connector that runs on the file's spool, or with the file that is named.`,
+		Example: `  connector check --config connector.yaml
+  connector check --config connector.yaml --diff
+  connector check --config new.yaml --diff old.yaml`,
+		Args: func(c *cobra.Command, args []string) error {
+			if diff && len(args) <= 1 {
+				return nil
+			}
+			return noArguments(c, args)
+		},
+		RunE: func(command *cobra.Command, args []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
+			}
+			if diff {
+				old := ""
+				if len(args) == 1 {
+					old = args[0]
+				}
+				return checkDiff(command.Context(), w, file, old, output)
 			}
 			ctx, cancel := w.stopping(command.Context())
 			defer cancel()
@@ -65,6 +84,7 @@ LQ server: an agent might be signed out by it. The exit code is 1 on any trouble
 		},
 	}
 	configFlag(c, &file)
+	c.Flags().BoolVar(&diff, "diff", false, "say what a reload would do: to the running connector, or after the file that is named")
 	outputFlag(c, &output)
 	return c
 }
@@ -108,7 +128,7 @@ func checkSource(ctx context.Context, s config.Source) []finding {
 	case *session.Config:
 		return []finding{
 			resolve(ctx, part, c.Address),
-			{part, "agents", true, fmt.Sprintf("%d sessions to server %s", len(c.Agents), c.Server)},
+			{part, "agents", true, fmt.Sprintf("%d sessions to server %s", len(c.Configured()), c.Server)},
 		}
 	case *relay.Config:
 		return []finding{

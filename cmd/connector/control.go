@@ -61,6 +61,22 @@ func (f *spoolFlags) with(ctx context.Context, w *world, use func(ctx context.Co
 // toolTimeout bounds what closing a spool or a sink may take.
 const toolTimeout = 10 * time.Second
 
+// directory is that of the spool.
+func (f *spoolFlags) directory(w *world) (string, error) {
+	switch {
+	case f.config != "":
+		loaded, err := loadConfig(w, f.config)
+		if err != nil {
+			return "", err
+		}
+		return loaded.Spool.Dir, nil
+	case f.dir != "":
+		return f.dir, nil
+	default:
+		return "", usageError{errors.New("--config and --dir are missing: expected one of them")}
+	}
+}
+
 func (f *spoolFlags) open(ctx context.Context, w *world) (control.Client, error) {
 	c := config.Default()
 	known := f.config != ""
@@ -84,7 +100,7 @@ func (f *spoolFlags) open(ctx context.Context, w *world) (control.Client, error)
 			if !known {
 				return &control.Host{Spool: s}
 			}
-			return controlHost(&c, s, func(made config.Sink) (control.Target, error) {
+			return controlHost(func() *config.Config { return &c }, s, func(made config.Sink) (control.Target, error) {
 				opened, err := makeSink(made, s.ServerID, log)
 				if err != nil {
 					return control.Target{}, err
@@ -99,29 +115,33 @@ func (f *spoolFlags) open(ctx context.Context, w *world) (control.Client, error)
 	})
 }
 
-// controlHost is what the operations on a spool need of a configuration. open
-// gives a sink of it.
-func controlHost(c *config.Config, s *spool.Spool, open func(config.Sink) (control.Target, error)) *control.Host {
-	names := make([]string, len(c.Sinks))
-	for i, made := range c.Sinks {
-		names[i] = made.Name
+// controlHost is what the operations on a spool need of the configuration that
+// c gives. open gives a sink of it.
+func controlHost(c func() *config.Config, s *spool.Spool, open func(config.Sink) (control.Target, error)) *control.Host {
+	names := func() []string {
+		all := []string{}
+		for _, made := range c().Sinks {
+			all = append(all, made.Name)
+		}
+		return all
 	}
 	return &control.Host{
 		Spool: s, Sinks: names,
 		OpenSink: func(name string) (control.Target, error) {
-			i := slices.Index(names, name)
+			sinks := c().Sinks
+			i := slices.IndexFunc(sinks, func(s config.Sink) bool { return s.Name == name })
 			if i < 0 {
-				return control.Target{}, control.Wrong(fmt.Errorf("sink %q is not in the configuration, which has %q", name, names))
+				return control.Target{}, control.Wrong(fmt.Errorf("sink %q is not in the configuration, which has %q", name, names()))
 			}
-			return open(c.Sinks[i])
+			return open(sinks[i])
 		},
-		Decode: func(letter *schema.DeadLetter) (schema.Event, error) { return decodeLetter(c, letter) },
+		Decode: func(letter *schema.DeadLetter) (schema.Event, error) { return decodeLetter(c(), letter) },
 	}
 }
 
 // controlTarget is a sink that the daemon has open.
 func (d *daemon) controlTarget(made config.Sink) (control.Target, error) {
-	for _, s := range d.sinks {
+	for _, s := range d.openSinks() {
 		if s.name == made.Name {
 			return control.Target{Sink: s.sink, Types: s.types, Release: func() {}}, nil
 		}
@@ -133,7 +153,8 @@ func (d *daemon) controlTarget(made config.Sink) (control.Target, error) {
 // one, as where the file system has no sockets.
 func (d *daemon) listenControl(ctx context.Context) {
 	var err error
-	host := controlHost(d.config, d.spool, d.controlTarget)
+	host := controlHost(d.running.Load, d.spool, d.controlTarget)
+	host.Daemon, host.LogLevel, host.Log = d, d.level, d.log
 	if d.control, err = control.Listen(ctx, d.config.Spool.Dir, host, d.log.With("part", "control")); err != nil {
 		d.log.Warn("commands such as 'connector spool' cannot reach this connector", "error", err)
 	}
@@ -184,7 +205,7 @@ func originOf(c *config.Config, letter *schema.DeadLetter) (*source.Origin, erro
 	var err error
 	switch kind := c.Sources[i].Config.(type) {
 	case *session.Config:
-		for _, a := range kind.Agents {
+		for _, a := range kind.Configured() {
 			if a.ID == letter.Agent {
 				o.Channel = a.Channel
 			}

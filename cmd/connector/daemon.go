@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/console"
 	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
@@ -23,24 +24,43 @@ import (
 // daemon is the connector at work: sources feed the intake, the intake feeds the
 // spool, and each sink's forwarder reads the spool.
 type daemon struct {
-	config    *config.Config
-	observer  observer
-	log       *slog.Logger
+	// config is the one that it started with.
+	config   *config.Config
+	observer observer
+	log      *slog.Logger
+	// level is the log's; it may change.
+	level     *slog.LevelVar
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
-	sinks     []*delivery
 	intake    *source.Intake
-	sources   []source.Source
+	// sharing is what sources have together.
+	sharing sharing
+
+	mu      sync.Mutex // guards sinks and sources, which a reload changes
+	sinks   []*delivery
+	sources []*supply
+	// running is the configuration in force: config, but for what a reload changed.
+	running    atomic.Pointer[config.Config]
+	lastReload atomic.Pointer[web.Reload]
+	// reloading is what a reload works with.
+	reloading reloading
+	// desk has the rosters of session sources.
+	desk *desk
+	// leave is closed where an operator drained the connector and has it stop.
+	leave     chan struct{}
+	leaveOnce sync.Once
 	// feed is what the public listener serves; nil where it is switched off.
 	feed *feed.Feed
+	// console is the operators' page; nil where the admin listener is switched off.
+	console *console.Console
 	// health, public and admin are the HTTP listeners.
 	health, public, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
 	// there can be none.
 	control *control.Server
 	started time.Time
-	// downSince is when the connector last ran, before it started.
-	downSince time.Time
+	// presence knows since when agents have had no session.
+	presence *presence
 	// stopping is set once the daemon drains.
 	stopping atomic.Bool
 }
@@ -52,13 +72,22 @@ type delivery struct {
 	sink      *sink.Shared
 	types     []schema.Type
 	forwarder *sink.Forwarder
+	task
+}
+
+// supply is one source.
+type supply struct {
+	name   string
+	source source.Source
+	task
 }
 
 // newDaemon makes everything and starts nothing but the spool: what is wrong with
 // this machine (a directory, a port) shows here, at once; what is wrong with
 // others (brokers, LQ servers) does not.
 func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error) {
-	d := &daemon{config: c, observer: w.observer, started: time.Now()}
+	d := &daemon{config: c, observer: w.observer, started: time.Now(), leave: make(chan struct{})}
+	d.running.Store(c)
 	if err := d.make(ctx, w); err != nil {
 		d.release(context.WithoutCancel(ctx))
 		return nil, err
@@ -69,24 +98,31 @@ func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error)
 // make makes the parts in the order in which they need each other.
 func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	c := d.config
-	d.log, _ = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
+	d.log, d.level = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
 	b := thisBuild()
 	if d.telemetry, err = telemetry.Setup(ctx, telemetry.Options{
-		Version: b.Version, Commit: b.Commit, Logger: d.log,
+		Version: b.Version, Commit: b.Commit, Logger: d.log, Export: c.Telemetry,
 		Getenv: func(name string) string { value, _ := w.env(name); return value },
 	}); err != nil {
 		return err
 	}
+	d.log = d.telemetry.Logger(d.log, d.level, c.Log.Numbers)
 	if d.spool, err = spool.Open(ctx, spool.Options{
 		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
 	}); err != nil {
 		return err
 	}
-	d.downSince = lastAlive(c.Spool.Dir)
+	d.presence = newPresence(c.Spool.Dir, func() time.Time { return d.intake.Oldest() }, d.log)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
 	if err = d.makeSources(); err != nil {
+		return err
+	}
+	if err = d.openDesk(); err != nil {
+		return err
+	}
+	if err = d.makeReloading(w); err != nil {
 		return err
 	}
 	if d.health, err = web.ListenHealth(ctx, c.HTTP, web.Options{
@@ -97,7 +133,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	if err = d.listenPublic(ctx); err != nil {
 		return err
 	}
-	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin")); err != nil {
+	if err = d.listenAdmin(ctx); err != nil {
 		return err
 	}
 	d.listenControl(ctx)
@@ -117,22 +153,29 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	defer stopStoring(nil)
 	sinksCtx, stopSinks := context.WithCancel(ctx)
 	defer stopSinks()
-	failed := make(chan error, len(d.sources)+len(d.sinks)+3)
+	failed := make(chan error, 1)
 	fail := func(err error) {
 		if err != nil {
-			failed <- err
+			select {
+			case failed <- err:
+			default: // the first one is why it stops
+			}
 		}
 	}
 
-	var sources, intake, sinks, listeners sync.WaitGroup
+	var intake, listeners, others sync.WaitGroup
+	sources, sinks := newCrew(sourcesCtx, fail), newCrew(sinksCtx, fail)
 	if d.feed != nil {
 		listeners.Go(func() { d.feed.Run(context.WithoutCancel(ctx)) })
+	}
+	if d.console != nil {
+		listeners.Go(func() { d.console.Run(context.WithoutCancel(ctx)) })
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
 	}
 	for _, s := range d.sinks {
-		sinks.Go(func() { fail(s.forwarder.Run(sinksCtx)) })
+		sinks.start(s.name, &s.task, s.forwarder.Run)
 	}
 	intake.Go(func() {
 		if err := d.intake.Run(storing); err != nil {
@@ -140,42 +183,54 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 		}
 	})
 	for _, s := range d.sources {
-		sources.Go(func() { fail(s.Run(sourcesCtx)) })
+		sources.start(s.name, &s.task, s.source.Run)
 	}
+	d.desk.begin()
+	d.beginReloading(sources, sinks)
+	others.Go(func() { d.follow(sourcesCtx) })
 	if d.control != nil {
-		sources.Go(func() {
+		others.Go(func() {
 			if err := d.control.Serve(sourcesCtx); err != nil {
 				d.log.Warn("commands cannot reach this connector any more", "error", err)
 			}
 		})
 	}
-	sources.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
-	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.sources), "sinks", len(d.sinks), "spool", d.config.Spool.Dir)
+	others.Go(func() { d.presence.keep(sourcesCtx) })
+	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.openSources()), "sinks", len(d.openSinks()), "spool", d.config.Spool.Dir)
 	ready(d)
 
 	var err error
 	select {
 	case <-stop:
-		d.log.Info("stopping", "shutdown_timeout", d.config.ShutdownTimeout.String())
+		d.log.Info("stopping", "shutdown_timeout", d.running.Load().ShutdownTimeout.String())
+	case <-d.leave:
+		d.log.Info("stopping: it is drained, and was told to", "shutdown_timeout", d.running.Load().ShutdownTimeout.String())
 	case <-ctx.Done():
 	case err = <-failed:
 		d.log.Error("stopping", "error", err)
 	}
 
 	d.stopping.Store(true)
+	d.endReloading()
+	timeout := d.running.Load().ShutdownTimeout
 	// In the order in which data flows. What is not delivered within three
 	// quarters of the time stays in the spool for the next start.
-	end := time.Now().Add(d.config.ShutdownTimeout)
-	drain, cancelDrain := context.WithDeadline(ctx, end.Add(-d.config.ShutdownTimeout/4))
+	end := time.Now().Add(timeout)
+	drain, cancelDrain := context.WithDeadline(ctx, end.Add(-timeout/4))
 	defer cancelDrain()
+	if err == nil {
+		d.closePaced(ctx, timeout/2)
+	}
 	stopSources()
-	sources.Wait()
+	sources.wait()
+	others.Wait()
 	d.intake.Close()
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()
+	d.presence.note() // the sessions that ended by the stop, and what was not stored
 	d.drainSinks(drain)
 	stopSinks()
-	sinks.Wait()
+	sinks.wait()
 
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(end), closeTime))
 	defer cancelLast()
@@ -191,7 +246,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 // drainSinks waits until every sink has what is in the spool, or the time is up.
 func (d *daemon) drainSinks(ctx context.Context) {
 	var drained sync.WaitGroup
-	for _, s := range d.sinks {
+	for _, s := range d.openSinks() {
 		drained.Go(func() {
 			if err := s.forwarder.WaitDrained(ctx); err != nil {
 				d.log.Warn("not everything was delivered; the rest stays in the spool", "sink", s.name, "error", err)
@@ -208,21 +263,25 @@ func (d *daemon) release(ctx context.Context) {
 			d.log.Warn("closing "+what, "error", err)
 		}
 	}
-	for _, s := range d.sources {
-		if listening, ok := s.(closer); ok {
-			report("source "+s.Status().Name, listening.Close())
+	for _, s := range d.openSources() {
+		if listening, ok := s.source.(closer); ok {
+			report("source "+s.name, listening.Close())
 		}
 	}
+	d.desk.close()
 	if d.control != nil {
 		report("the control socket", d.control.Close())
 	}
 	var closing sync.WaitGroup
-	for _, s := range d.sinks {
+	for _, s := range d.openSinks() {
 		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })
 	}
 	closing.Wait()
 	if d.feed != nil {
 		d.feed.Close() // before its listener, so that streams end and are not cut
+	}
+	if d.console != nil {
+		d.console.Close()
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {

@@ -158,7 +158,7 @@ func (o *demonstration) config(address, dir string) *config.Config {
 	c.Sources = []config.Source{{Name: s.Name, Type: s.Type, Config: &s}}
 	c.Spool.Dir, c.Spool.MinFree = dir, 0
 	c.Embedded.Listen = "127.0.0.1:0"
-	c.HTTP = web.Config{Health: "127.0.0.1:0", Public: "127.0.0.1:0"}
+	c.HTTP = web.Config{Health: "127.0.0.1:0", Public: "127.0.0.1:0", Admin: "127.0.0.1:0", AdminToken: secret.New(rand.Text())}
 	c.Feed.SigningKey = secret.New(rand.Text() + rand.Text())
 	c.Log.Level = "warn"
 	return &c
@@ -203,11 +203,14 @@ func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *l
 	w.tell(`%d agents of a simulated LQ server at %s get %g pops a second.
 The same events, live from the broker:   connector tail --nats nats://%s
 How the connector is:                    %s/readyz
+The console, in a browser:
+%s%s#token=%s
 Agent 801's page, in a browser:
 %s%s#token=%s
 Interrupt to end.
 
-`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.URL(), d.public.URL(), pagePath("demo", "801"), token)
+`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.URL(), d.admin.URL(), web.LoginPage, d.config.HTTP.AdminToken.Reveal(),
+		d.public.URL(), pagePath("demo", "801"), token)
 
 	agents := make([]string, o.agents)
 	for i := range agents {

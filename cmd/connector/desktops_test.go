@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/callpop/connector/internal/freeport"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/frame"
 	"github.com/callpop/connector/source/lqsim"
@@ -59,7 +60,7 @@ spool: {dir: "{DIR}", min_free: 0}
 embedded: {listen: "127.0.0.1:0"}
 http: {health: ""}
 `, lq))
-	address := d.sources[0].(interface{ Addr() net.Addr }).Addr().String()
+	address := d.sources[0].source.(interface{ Addr() net.Addr }).Addr().String()
 	pops := make(chan string, 100)
 	for _, agent := range []string{"801", "802"} {
 		desktop(t, address, agent, pops)
@@ -104,7 +105,7 @@ http: {health: ""}
 		t.Fatal(err)
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Get("http://" + d.sources[1].(interface{ Addr() net.Addr }).Addr().String() +
+	response, err := client.Get("http://" + d.sources[1].source.(interface{ Addr() net.Addr }).Addr().String() +
 		"/pop?phone=86307627&oper=801&ch=8&outch=2&startTime=1215770371375&id=12157703713752&dtmf=1;2;")
 	if err != nil {
 		t.Fatal(err)
@@ -207,12 +208,11 @@ func TestACaptureGivesTheRegistrationAndPlaysBack(t *testing.T) {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Find(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", ports[0])
 }
 
 // dialPatiently waits for a listener that is about to be there.

@@ -44,20 +44,10 @@ func makeSink(c config.Sink, ownServer func() string, log *slog.Logger) (publish
 func (d *daemon) makeSinks(ctx context.Context) error {
 	log := d.log.With("part", "sink")
 	for _, c := range d.config.Sinks {
-		made, err := makeSink(c, d.spool.ServerID, log)
-		if err != nil {
-			return err
+		s, err := d.openSink(ctx, c, log)
+		if s != nil {
+			d.sinks = append(d.sinks, s) // from here on release closes it
 		}
-		// From here on release closes it.
-		s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(d.observer.onSink(made)), types: made.Types()}
-		d.sinks = append(d.sinks, s)
-		if err := d.refuseOwnServer(ctx, made); err != nil {
-			return fmt.Errorf("sink %s: %w", c.Name, err)
-		}
-		s.forwarder, err = sink.New(sink.Options{
-			Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
-			Logger: log, Meter: d.telemetry.Meter("sink"),
-		})
 		if err != nil {
 			return err
 		}
@@ -66,6 +56,24 @@ func (d *daemon) makeSinks(ctx context.Context) error {
 		}
 	}
 	return d.warnOfCursors(ctx)
+}
+
+// openSink makes a configured sink and its forwarder. What is not nil has to be
+// closed, also beside an error.
+func (d *daemon) openSink(ctx context.Context, c config.Sink, log *slog.Logger) (*delivery, error) {
+	made, err := makeSink(c, d.spool.ServerID, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &delivery{name: c.Name, kind: c.Type, sink: sink.NewShared(d.observer.onSink(made)), types: made.Types()}
+	if err := d.refuseOwnServer(ctx, made); err != nil {
+		return s, fmt.Errorf("sink %s: %w", c.Name, err)
+	}
+	s.forwarder, err = sink.New(sink.Options{
+		Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
+		System: c.Type, Logger: log, Meter: d.telemetry.Meter("sink"), Tracer: d.telemetry.Tracer(),
+	})
+	return s, err
 }
 
 // ownServerTimeout is how long the start waits for a broker's word on who it is,
@@ -105,20 +113,31 @@ func (d *daemon) makeSources() error {
 	var err error
 	d.intake, err = source.NewIntake(source.IntakeOptions{
 		Emit: d.observer.onEmit(d.spool.Emit), BufferBytes: d.config.Intake.BufferBytes,
-		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"),
+		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"), Tracer: d.telemetry.Tracer(),
 	})
 	if err != nil {
 		return err
 	}
-	shared := sharing{rates: map[string]*rate.Limiter{}, servers: callback.NewServers()}
+	d.sharing = sharing{rates: map[string]*rate.Limiter{}, servers: callback.NewServers()}
 	for _, c := range d.config.Sources {
-		s, err := d.makeSource(c, shared)
+		s, err := d.makeSource(c, d.presence.absences)
 		if err != nil {
-			return fmt.Errorf("source %s: %w", c.Name, err)
+			return err
 		}
-		d.sources = append(d.sources, s)
+		d.sources = append(d.sources, &supply{name: c.Name, source: s})
+		d.intake.Introduce(s.Status())
 	}
-	return nil
+	return source.ObserveSessions(d.telemetry.Meter("source"), d.sourceStatuses)
+}
+
+// sourceStatuses are what both /readyz and /metrics show of the sources.
+func (d *daemon) sourceStatuses() []source.Status {
+	sources := d.openSources()
+	statuses := make([]source.Status, len(sources))
+	for i, s := range sources {
+		statuses[i] = s.source.Status()
+	}
+	return statuses
 }
 
 // sharing is what sources have together.
@@ -132,20 +151,30 @@ type sharing struct {
 // closer is a source that listens from when it is made.
 type closer interface{ Close() error }
 
-func (d *daemon) makeSource(c config.Source, shared sharing) (source.Source, error) {
-	log := d.log.With("part", c.Type)
+// makeSource makes a configured source. absences say since when its agents have had
+// no session.
+func (d *daemon) makeSource(c config.Source, absences *source.Absences) (source.Source, error) {
+	made, err := d.makeSourceOf(c, absences)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", c.Name, err)
+	}
+	return made, nil
+}
+
+func (d *daemon) makeSourceOf(c config.Source, absences *source.Absences) (source.Source, error) {
+	log, shared := d.log.With("part", c.Type), d.sharing
 	switch kind := c.Config.(type) {
 	case *session.Config:
 		if shared.rates[kind.Address] == nil {
 			shared.rates[kind.Address] = source.NewDialRate(kind.DialRate)
 		}
 		return session.New(*kind, session.Options{
-			Intake: d.intake, DialRate: shared.rates[kind.Address], DownSince: d.downSince,
+			Intake: d.intake, DialRate: shared.rates[kind.Address], Absences: absences,
 			Logger: log, Meter: d.telemetry.Meter("session"),
 		})
 	case *relay.Config:
 		return relay.New(*kind, relay.Options{
-			Intake: d.intake, DownSince: d.downSince, Logger: log, Meter: d.telemetry.Meter("relay"),
+			Intake: d.intake, Absences: absences, Logger: log, Meter: d.telemetry.Meter("relay"),
 		})
 	case *callback.Config:
 		return callback.New(*kind, callback.Options{

@@ -7,14 +7,13 @@ import (
 
 	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/web"
-	"github.com/callpop/connector/source"
 )
 
 // listenPublic makes the agent feed and takes its address, where there is one.
 func (d *daemon) listenPublic(ctx context.Context) (err error) {
 	c := d.config
 	log := d.log.With("part", "feed")
-	var handler http.Handler = http.NotFoundHandler()
+	handler := http.NotFoundHandler()
 	if c.HTTP.Public != "" {
 		if d.feed, err = feed.New(ctx, feed.Options{
 			Config: c.Feed, Spool: d.spool, KnownServer: d.knowsServer,
@@ -33,5 +32,5 @@ func (d *daemon) listenPublic(ctx context.Context) (err error) {
 
 // knowsServer reports whether a source takes pops of a server of this name.
 func (d *daemon) knowsServer(name string) bool {
-	return slices.ContainsFunc(d.sources, func(s source.Source) bool { return s.Status().Server == name })
+	return slices.ContainsFunc(d.openSources(), func(s *supply) bool { return s.source.Status().Server == name })
 }

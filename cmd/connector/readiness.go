@@ -22,11 +22,12 @@ func (d *daemon) readiness() web.Readiness {
 	}
 	r := web.Readiness{
 		State: state, Version: thisBuild().Version, StartedAt: d.started,
+		Reload: d.lastReload.Load(), ConfigSHA256: d.running.Load().Digest, Roster: d.desk.readiness(),
 		Spool: d.spoolReadiness(), Servers: d.serverReadiness(),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
-	for _, s := range d.sinks {
+	for _, s := range d.openSinks() {
 		r.Sinks = append(r.Sinks, sinkReadiness(s, s.forwarder.Status(ctx)))
 	}
 	return r
@@ -58,12 +59,14 @@ func spoolLosses(losses []spool.Loss) (all []web.Loss) {
 // serverReadiness adds up the sources by the server they take pops from.
 func (d *daemon) serverReadiness() []web.Server {
 	var servers []web.Server
-	for _, s := range d.sources {
-		status := s.Status()
+	silent := d.intake.Silent()
+	for _, status := range d.sourceStatuses() {
 		i := slices.IndexFunc(servers, func(known web.Server) bool { return known.Name == status.Server })
 		if i < 0 {
 			i = len(servers)
-			servers = append(servers, web.Server{Name: status.Server, SessionsUp: new(int), SessionsWanted: new(int)})
+			servers = append(servers, web.Server{
+				Name: status.Server, SessionsUp: new(int), SessionsWanted: new(int), SessionsSilent: silent[status.Server],
+			})
 		}
 		servers[i].Sources = append(servers[i].Sources, status.Name)
 		*servers[i].SessionsUp += status.Up

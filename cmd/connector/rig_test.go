@@ -25,9 +25,14 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-// TestMain is a process of bench where that command starts this program again.
+// childVariable makes a run of the test's binary the connector itself, so that a
+// test can kill it.
+const childVariable = "CALLPOP_TEST_CHILD"
+
+// TestMain is the connector where a test starts this program again, and a process of
+// bench where that command does.
 func TestMain(m *testing.M) {
-	if slices.Contains(os.Environ(), benchEnvironment) {
+	if os.Getenv(childVariable) != "" || slices.Contains(os.Environ(), benchEnvironment) {
 		os.Exit(mainWithSignals())
 	}
 	goleak.VerifyTestMain(m)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,9 @@ type world struct {
 	// stop is closed when the command should finish in order; the context is
 	// cancelled when it should not even do that.
 	stop <-chan struct{}
+	// hangup has a value each time a daemon is to read its configuration again; nil:
+	// never.
+	hangup <-chan os.Signal
 	// observer is for measuring; the zero value sees nothing and costs nothing.
 	observer observer
 }
@@ -115,7 +119,7 @@ Try it with nothing set up:   connector demo`,
 	root.AddCommand(
 		runCommand(w), demoCommand(w), simulateCommand(w), captureCommand(w), decodeCommand(w),
 		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w), feedCommand(w),
-		benchCommand(w), benchProcessCommand(w), schemaCommand(w), versionCommand(w),
+		benchCommand(w), benchProcessCommand(w), reloadCommand(w), drainCommand(w), logLevelCommand(w), schemaCommand(w), versionCommand(w),
 	)
 	// Help that was asked for is data; a sub-command that does not exist is not.
 	root.CompletionOptions.HiddenDefaultCmd = true

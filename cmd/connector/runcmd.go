@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +21,11 @@ func runCommand(w *world) *cobra.Command {
 		Short: "Run the connector",
 		Long: `Hold the agents' sessions and publish what they get, until SIGTERM or an
 interrupt: then the sessions are closed and the sinks drained for three quarters
-of shutdown_timeout. What is left stays in the spool. A second signal cuts short.`,
+of shutdown_timeout. What is left stays in the spool. A second signal cuts short.
+
+SIGHUP, and a change of the file, have the configuration read again: what can
+change while it runs does, without closing a session that is not concerned;
+'connector check --diff' says beforehand what that means.`,
 		Example: `  connector run --config connector.yaml
   CONNECTOR_SPOOL__SYNC=always connector run --config connector.yaml`,
 		Args: noArguments,
@@ -25,10 +34,19 @@ of shutdown_timeout. What is left stays in the spool. A second signal cuts short
 			if err != nil {
 				return err
 			}
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			w.hangup = hangup
 			d, err := newDaemon(command.Context(), w, loaded)
 			if err != nil {
 				return err
 			}
+			bounded, release := context.WithCancel(command.Context())
+			var memory sync.WaitGroup
+			memory.Go(func() { boundMemory(bounded) })
+			defer memory.Wait()
+			defer release()
 			return d.run(command.Context(), w.stop, func(*daemon) {})
 		},
 	}

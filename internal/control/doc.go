@@ -1,5 +1,6 @@
 // Package control is what an operator does to a spool: look at it, check it, take
-// events out of it, purge it, replay it to a sink, and retry dead letters.
+// events out of it, purge it, replay it to a sink, and retry dead letters; and to
+// the connector that runs on it: reload its configuration and drain its sessions.
 //
 // Each [Operation] is written once, over a [Host]: an open spool with the sinks
 // and the decoder that the configuration gives. It is called through a [Client]:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -106,10 +107,7 @@ func letter(n int, change func(*schema.DeadLetter)) schema.Event {
 
 // hostOf is a host with sinks in memory that take pops and dead letters.
 func hostOf(s *spool.Spool, sinks map[string]sink.Sink) *Host {
-	h := &Host{Spool: s, Sinks: []string{}}
-	for name := range sinks {
-		h.Sinks = append(h.Sinks, name)
-	}
+	h := &Host{Spool: s, Sinks: func() []string { return slices.Collect(maps.Keys(sinks)) }}
 	h.OpenSink = func(name string) (Target, error) {
 		opened, ok := sinks[name]
 		if !ok {

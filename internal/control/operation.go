@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
@@ -14,9 +15,9 @@ import (
 // Host is what operations work on.
 type Host struct {
 	Spool *spool.Spool
-	// Sinks are the names of the configured sinks; nil where no configuration is
+	// Sinks gives the names of the configured sinks; nil where no configuration is
 	// known.
-	Sinks []string
+	Sinks func() []string
 	// OpenSink gives a configured sink; the error of a name that is not configured
 	// is a [Wrong] one. nil where no configuration is known.
 	OpenSink func(name string) (Target, error)
@@ -24,6 +25,12 @@ type Host struct {
 	// configuration of the source that it came through. nil where no configuration
 	// is known.
 	Decode func(letter *schema.DeadLetter) (schema.Event, error)
+	// Daemon is the connector that has the spool open; nil in a command that has.
+	Daemon Daemon
+	// LogLevel is the level of the running connector's log, and Log that log; nil
+	// where no connector runs.
+	LogLevel *slog.LevelVar
+	Log      *slog.Logger
 }
 
 // Target is a sink to send to.

@@ -202,7 +202,7 @@ func TestTheOverviewHasStreamsAndCursors(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := hostOf(s, nil)
-	h.Sinks = []string{"events"}
+	h.Sinks = func() []string { return []string{"events"} }
 	bothWays(t, h, dir, func(t *testing.T, c Client) {
 		o := must(t, c, Stat, StatRequest{})[0]
 		if o.SpoolID != s.ID() || o.State != "serving" || len(o.Streams) != 3 || len(o.Cursors) != 2 {
@@ -234,7 +234,7 @@ func TestAPurgeRemovesWhatItsPreviewSaidAndNothingUndelivered(t *testing.T) {
 	s := openSpool(t, dir)
 	ctx := patient(t)
 	h := hostOf(s, nil)
-	h.Sinks = []string{"events", "lake"}
+	h.Sinks = func() []string { return []string{"events", "lake"} }
 	bothWays(t, h, dir, func(t *testing.T, c Client) {
 		if _, err := s.Purge(ctx, schema.TypeCallPop, 1<<60); err != nil {
 			t.Fatal(err)

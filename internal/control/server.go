@@ -139,6 +139,10 @@ func (s *Server) handler() http.Handler {
 	handle(s, mux, Purge)
 	handle(s, mux, Replay)
 	handle(s, mux, Retry)
+	handle(s, mux, Reload)
+	handle(s, mux, Plan)
+	handle(s, mux, Drain)
+	handle(s, mux, LogLevel)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		stopped := s.stopped

@@ -97,4 +97,4 @@ func stat(ctx context.Context, h *Host, _ StatRequest, yield func(Overview) erro
 }
 
 // orphan reports whether a cursor's sink is known not to be configured.
-func (h *Host) orphan(sink string) bool { return h.Sinks != nil && !slices.Contains(h.Sinks, sink) }
+func (h *Host) orphan(sink string) bool { return h.Sinks != nil && !slices.Contains(h.Sinks(), sink) }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,4 +52,45 @@ func KeepLimits(c Config) (Config, error) {
 		c.MaxBytes = max(c.MaxBytes, bytesize.Size(stored.MaxBytes))
 	}
 	return c, nil
+}
+
+// SetLimits puts the max_age, max_bytes and min_free of c in force while the log
+// is open; events beyond smaller limits go. On an error all is as it was.
+func (s *Spool) SetLimits(ctx context.Context, c Config) error {
+	former := s.limited()
+	limits := former
+	limits.MaxAge, limits.MaxBytes, limits.MinFree = c.MaxAge, c.MaxBytes, c.MinFree
+	if limits == former {
+		return nil
+	}
+	if err := prefix("spool.", limits.Validate()); err != nil {
+		return err
+	}
+	e := s.current()
+	if e == nil {
+		return fmt.Errorf("set the spool's limits: %w", ErrRestarted)
+	}
+	// Stored first: an engine that starts meanwhile takes them.
+	s.limits.Store(&limits)
+	for i, st := range streams {
+		err := createStream(ctx, e.js, st.config(limits))
+		if err == nil {
+			continue
+		}
+		s.limits.Store(&former)
+		back := context.WithoutCancel(ctx)
+		for _, done := range streams[:i] {
+			err = errors.Join(err, createStream(back, e.js, done.config(former)))
+		}
+		return fmt.Errorf("set the limits of stream %s: %w", st.name, err)
+	}
+	return nil
+}
+
+// limited is the configuration with the limits now in force.
+func (s *Spool) limited() Config {
+	if limits := s.limits.Load(); limits != nil {
+		return *limits
+	}
+	return s.config
 }

@@ -37,7 +37,8 @@ func (s *Spool) look() (low bool, detail string) {
 		}
 		s.doubtful = false
 	}
-	need := uint64(s.config.MinFree)
+	least := s.limited().MinFree
+	need := uint64(least)
 	if s.low {
 		need += need / 16
 	}
@@ -45,7 +46,7 @@ func (s *Spool) look() (low bool, detail string) {
 	if !s.low {
 		return false, ""
 	}
-	return true, fmt.Sprintf("%s free in %s, less than min_free %v", bytesize.Size(free), s.config.Dir, s.config.MinFree)
+	return true, fmt.Sprintf("%s free in %s, less than min_free %v", bytesize.Size(free), s.config.Dir, least)
 }
 
 // probeBytes is room for some thousand events.

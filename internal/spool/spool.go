@@ -28,6 +28,7 @@ type Options struct {
 // Spool is an open log. Its methods may be called from any goroutine.
 type Spool struct {
 	config   Config
+	limits   atomic.Pointer[Config] // config with other limits, see SetLimits; nil without
 	embedded Embedded
 	logger   *slog.Logger
 	metrics  *metrics

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// derive gives the body of /readyz at now: r with its derived fields worked out.
+// Derive gives the body of /readyz at now: r with its derived fields worked out.
 // It changes nothing that r points to.
-func (r Readiness) derive(now time.Time) Readiness {
+func (r Readiness) Derive(now time.Time) Readiness {
 	r.Servers = slices.Clone(r.Servers)
 	for i := range r.Servers {
 		r.Servers[i].State = serverState(r.Servers[i].SessionsUp, r.Servers[i].SessionsWanted)
@@ -100,6 +100,20 @@ func (r Readiness) problems() []string {
 		say("the spool is not open")
 	case r.Spool.State != SpoolServing:
 		say("the spool is %s%s", r.Spool.State, reason(r.Spool.Detail))
+	}
+	if r.Reload != nil && r.Reload.Outcome == "refused" {
+		say("the last reload was refused, and nothing changed: %s", r.Reload.Message)
+	}
+	if r.Reload != nil && len(r.Reload.Pending) > 0 {
+		say("a restart is needed for %s", strings.Join(r.Reload.Pending, ", "))
+	}
+	if r.Roster != nil {
+		if !r.Roster.DrainedSince.IsZero() {
+			say("drained since %s: no session is opened", r.Roster.DrainedSince.UTC().Format(time.RFC3339))
+		}
+		for _, problem := range r.Roster.FileProblems {
+			say("%s", problem)
+		}
 	}
 	for _, s := range r.Servers {
 		if s.State == ServerDown || s.State == ServerPartial {

@@ -10,6 +10,7 @@
 // The public and the admin listener serve handlers of other packages; here are
 // their addresses, their limits and, of the admin one, who may come in.
 //
-// The health listener answers GET and HEAD. Nothing on this listener is personal or secret: no
-// agent, no customer, no credential; it may listen anywhere.
+// The health listener answers GET and HEAD. Nothing on it is personal or secret: no
+// customer, no credential, and no agent but for one that a mistake in the
+// configuration is about; it may listen anywhere.
 package web

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/callpop/connector/internal/certfile"
+	"github.com/callpop/connector/internal/secret"
 )
 
 // limits are what one peer may cost. A listener may stand open to a network, and
@@ -42,6 +43,7 @@ type Listener struct {
 	// secure is set where it speaks TLS. The server's own configuration of TLS does
 	// not tell: Serve makes one for itself.
 	secure bool
+	guard  *Guard // of the admin listener, else nil
 	limits limits
 	// closed is closed by Close.
 	closed chan struct{}
@@ -95,6 +97,13 @@ func (l *Listener) Addr() net.Addr {
 		return nil
 	}
 	return l.listener.Addr()
+}
+
+// SetToken changes the token of the admin listener; see [Guard.SetToken].
+func (l *Listener) SetToken(token secret.Value) {
+	if l.guard != nil {
+		l.guard.SetToken(token)
+	}
 }
 
 // URL is the listener's address for a browser, without a path; empty where it is

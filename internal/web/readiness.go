@@ -18,6 +18,15 @@ type Readiness struct {
 	Version string `json:"version,omitempty"`
 	// StartedAt is when the process started.
 	StartedAt time.Time `json:"started_at,omitzero"`
+	// Reload is the last attempt to put another configuration in force; nil before
+	// there was one.
+	Reload *Reload `json:"reload,omitempty"`
+	// ConfigSHA256 is the digest of the configuration file in force, as sha256sum
+	// gives it.
+	ConfigSHA256 string `json:"config_sha256,omitempty"`
+	// Roster says why agents of the roster have no session here; nil where none is
+	// kept from it.
+	Roster *Roster `json:"roster,omitempty"`
 	// Spool is the durable log; nil before it is open.
 	Spool *Spool `json:"spool,omitempty"`
 	// Servers are the LQ servers of the configuration.
@@ -38,6 +47,34 @@ const (
 	// Stopping: the process was told to stop, and drains.
 	Stopping State = "stopping"
 )
+
+// Reload is the last attempt to put another configuration in force.
+type Reload struct {
+	At time.Time `json:"at"`
+	// Outcome is applied, unchanged or refused.
+	Outcome string `json:"outcome"`
+	// Message says what changed, or why nothing did.
+	Message string `json:"message,omitempty"`
+	// Pending are the keys that wait for a restart.
+	Pending []string `json:"pending,omitempty"`
+}
+
+// Roster says why agents of the roster have no session here.
+type Roster struct {
+	// Replica is this one's number, of Replicas; absent with one replica alone.
+	Replica  *int `json:"replica,omitempty"`
+	Replicas *int `json:"replicas,omitempty"`
+	// Surplus is true where the number is beyond the count: there is nothing to hold.
+	Surplus bool `json:"surplus,omitempty"`
+	// GainsAt is when sessions are opened that were another replica's.
+	GainsAt time.Time `json:"gains_at,omitzero"`
+	// DrainedSince is when an operator began to drain the connector, which opens no
+	// session since then.
+	DrainedSince time.Time `json:"drained_since,omitzero"`
+	// FileProblems has, for each agents_file that cannot be read, why: its last good
+	// content counts on.
+	FileProblems []string `json:"file_problems,omitempty"`
+}
 
 // Spool is the condition of the durable log.
 type Spool struct {
@@ -98,6 +135,9 @@ type Server struct {
 	// SessionsWanted counts the agents of the roster; nil where others decide how
 	// many there are.
 	SessionsWanted *int `json:"sessions_wanted,omitempty"`
+	// SessionsSilent counts the sessions that are up and get no pops while others
+	// of the server do. It is no problem of this process, and absent while 0.
+	SessionsSilent int `json:"sessions_silent,omitempty"`
 }
 
 // ServerState says how many of the wanted sessions are up.
@@ -127,8 +167,8 @@ type Line struct {
 	// Type is the event's type, such as callpop.v1.
 	Type string `json:"type"`
 	Delivery
-	// Lost counts the events that the spool's limits took away before the sink had
-	// them, and those that were damaged, since the process started.
+	// Lost counts the events that the spool's limits or damage took before the sink
+	// had them, since the process started.
 	Lost uint64 `json:"lost,omitempty"`
 	// DeadLettered counts the events that the broker refused for good.
 	DeadLettered uint64 `json:"dead_lettered,omitempty"`

@@ -45,7 +45,7 @@ func fields() map[string]field {
 	return map[string]field{
 		".Server":          func(_ *pop.Pop, o *source.Origin) string { return o.Server },
 		".Customer.Number": func(p *pop.Pop, _ *source.Origin) string { return p.Number },
-		".Customer.E164":   func(p *pop.Pop, o *source.Origin) string { return o.Decoding.Numbers.E164(p.Number) },
+		".Customer.E164":   func(p *pop.Pop, o *source.Origin) string { return o.Decoding.Now().Numbers.E164(p.Number) },
 		".Agent.ID":        func(p *pop.Pop, _ *source.Origin) string { return p.Agent },
 		".Agent.Channel":   func(p *pop.Pop, _ *source.Origin) string { return p.Channel },
 		".Call.ID":         func(p *pop.Pop, _ *source.Origin) string { return p.ID },

@@ -35,11 +35,10 @@ type Options struct {
 // Source is a callback endpoint; a [source.Source], and an [http.Handler] for the
 // requests to its path.
 type Source struct {
-	config   Config
+	config   Config // as it was made with; see Update
+	rules    atomic.Pointer[rules]
 	intake   *source.Intake
 	origin   *source.Origin
-	redirect *Redirect // nil: 204
-	allowed  []netip.Prefix
 	log      *slog.Logger
 	counters *counters
 	refusals rate.Sometimes // logs of requests without the secret, or not allowed
@@ -82,15 +81,12 @@ func newSource(c Config, o Options) (*Source, error) {
 		refusals: rate.Sometimes{Interval: time.Minute},
 		closed:   make(chan struct{}),
 	}
-	s.decoders.New = func() any { return &pop.Decoder{Charset: decoding.Charset, Location: decoding.Location} }
-	if s.allowed, err = source.ParseAllow(c.Allow); err != nil {
+	s.decoders.New = func() any { return &pop.Decoder{} }
+	r, err := newRules(&c)
+	if err != nil {
 		return nil, err
 	}
-	if c.Redirect != "" {
-		if s.redirect, err = ParseRedirect(c.Redirect); err != nil {
-			return nil, err
-		}
-	}
+	s.rules.Store(r)
 	s.counters, err = newCounters(o.Meter, &c)
 	return s, err
 }
@@ -157,7 +153,7 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(query) == 0 {
 		s.counters.answered("empty")
-		s.reply(w, r, nil)
+		reply(w, r, s.location(nil))
 		return
 	}
 	s.take(w, r, query)
@@ -175,18 +171,20 @@ func (s *Source) accept(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		return nil, &errRefused{http.StatusMethodNotAllowed, "method", "expected GET or POST"}
 	}
 	query, err := readQuery(w, r)
-	if err != nil || s.config.Secret.IsZero() {
+	in := s.rules.Load()
+	if err != nil || in.secret.IsZero() {
 		return query, err
 	}
-	query, given := strip(query, s.config.SecretParameter)
-	if !carries(s.config.Secret, append(given, bearer(r))...) {
+	query, given := strip(query, in.secretParameter)
+	if !carries(in.secret, append(given, bearer(r))...) {
 		return nil, &errRefused{http.StatusForbidden, "forbidden", "the secret is missing or wrong"}
 	}
 	return query, nil
 }
 
 func (s *Source) allows(remote string) bool {
-	if len(s.allowed) == 0 {
+	allowed := s.rules.Load().allowed
+	if len(allowed) == 0 {
 		return true
 	}
 	from, err := netip.ParseAddrPort(remote)
@@ -194,7 +192,7 @@ func (s *Source) allows(remote string) bool {
 		return false
 	}
 	address := from.Addr().Unmap().WithZone("")
-	return slices.ContainsFunc(s.allowed, func(p netip.Prefix) bool { return p.Contains(address) })
+	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
 // take hands the query on and answers once it is stored, or when patience is over.
@@ -222,7 +220,7 @@ func (s *Source) take(w http.ResponseWriter, r *http.Request, query []byte) {
 		s.counters.answered("waiting")
 		s.note(true)
 	}
-	s.reply(w, r, location)
+	reply(w, r, location)
 }
 
 // note logs each change between answers after the store and answers before it. What
@@ -241,27 +239,27 @@ func (s *Source) note(behind bool) {
 
 // location renders the address of the CRM; nil where there is none.
 func (s *Source) location(query []byte) []byte {
-	if s.redirect == nil {
+	redirect := s.rules.Load().redirect
+	if redirect == nil {
 		return nil
 	}
 	decoder, _ := s.decoders.Get().(*pop.Decoder)
 	defer s.decoders.Put(decoder)
+	now := s.origin.Decoding.Now()
+	decoder.Charset, decoder.Location = now.Charset, now.Location
 	var p pop.Pop
 	if decoder.DecodeCallback(query, &p) != nil {
 		p = pop.Pop{} // the page opens all the same
 	}
-	return s.redirect.Append(nil, &p, s.origin)
+	return redirect.Append(nil, &p, s.origin)
 }
 
-func (s *Source) reply(w http.ResponseWriter, r *http.Request, location []byte) {
+func reply(w http.ResponseWriter, r *http.Request, location []byte) {
 	// A re-pop is the same address again, and has to come here again.
 	w.Header().Set("Cache-Control", "no-store")
-	if s.redirect == nil {
+	if location == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
-	}
-	if location == nil {
-		location = s.redirect.Append(nil, &pop.Pop{}, s.origin)
 	}
 	w.Header().Set("Location", string(location))
 	if r.Method == http.MethodPost {

@@ -79,7 +79,7 @@ var errStopping = errors.New("the connector stops")
 func (d *desktop) serve(ctx context.Context, clients *sync.WaitGroup) {
 	s := d.source
 	s.metrics.add(s.metrics.dials, 1)
-	dialling, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
+	dialling, cancel := context.WithTimeout(ctx, time.Duration(s.dialTimeout.Load()))
 	conn, err := s.dialer.DialContext(dialling, "tcp", s.config.Address)
 	cancel()
 	if ctx.Err() == nil {

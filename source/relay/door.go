@@ -17,23 +17,28 @@ const (
 
 // door decides who may come in, and counts who is.
 type door struct {
+	mu              sync.Mutex     // guards what follows
 	allow           []netip.Prefix // empty: everyone
 	max, perAddress int
+	inside          int
+	byAddress       map[netip.Addr]int
+}
 
-	mu        sync.Mutex // guards what follows
-	inside    int
-	byAddress map[netip.Addr]int
+// change sets who may come in from now on; nobody is put out.
+func (d *door) change(allow []netip.Prefix, most, perAddress int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.allow, d.max, d.perAddress = allow, most, perAddress
 }
 
 // enter takes a place for a client from address, which is not mapped. A reason
 // means that it may not come in; else leave gives the place back.
 func (d *door) enter(address netip.Addr) (reason string) {
-	if !d.allows(address) {
-		return refusedByAllow
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
+	case !d.allows(address):
+		return refusedByAllow
 	case d.inside >= d.max:
 		return refusedByMax
 	case d.byAddress[address] >= d.perAddress:

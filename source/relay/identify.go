@@ -26,12 +26,13 @@ func hasSpoken(said []byte) bool {
 // far, and counts the session as live where the server has been heard.
 func (t *tap) identify(d *desktop) {
 	if d.origin == nil {
-		o := t.o.origin
+		of := t.o.origin
+		o := &source.Origin{Type: of.Type, Name: of.Name, Server: of.Server, Decoding: of.Decoding}
 		var found bool
 		if o.Agent, o.Channel, found = t.agentIn(d.said); !found {
 			o.Agent = d.address.String()
 		}
-		d.origin, d.said = &o, nil
+		d.origin, d.said = o, nil
 		d.named.Store(true)
 	}
 	t.rise(d)
@@ -89,7 +90,7 @@ func (t *tap) name(group []byte) string {
 	if len(group) > frame.MaxValue {
 		return ""
 	}
-	text, lossy := pop.Text(group, t.o.origin.Decoding.Charset)
+	text, lossy := pop.Text(group, t.o.origin.Decoding.Now().Charset)
 	text = strings.TrimSpace(text)
 	if lossy || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return ""

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,20 +9,22 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source"
 )
 
 // Options are the parts of the daemon that a source works with.
 type Options struct {
 	Intake *source.Intake
-	// DownSince is when the connector last relayed, before it started: where it is
-	// known, an agent's first gap begins there. Zero where it is not; an agent's
-	// first session then has no gap.
-	DownSince time.Time
+	// Absences say since when agents have had no session, also from before the
+	// connector started: where that is known, an agent's first gap begins there; an
+	// agent's first session has no gap where it is not. nil knows nothing.
+	Absences *source.Absences
 	// Listener is used where given, instead of listening on the configured address;
 	// a *net.TCPListener. The source closes it.
 	Listener net.Listener
@@ -31,15 +34,18 @@ type Options struct {
 
 // Source relays the desktops of one LQ server; a [source.Source].
 type Source struct {
-	config   Config
-	listener *net.TCPListener
-	accept   func() (*net.TCPConn, error)
-	dialer   net.Dialer
-	door     *door
-	tap      *tap
-	metrics  *metrics
-	log      *slog.Logger
-	outage   outage
+	config   Config // as it was made with; see Update
+	decoding *source.Decoding
+	// dialTimeout is a duration.
+	dialTimeout atomic.Int64
+	listener    *net.TCPListener
+	accept      func() (*net.TCPConn, error)
+	dialer      net.Dialer
+	door        *door
+	tap         *tap
+	metrics     *metrics
+	log         *slog.Logger
+	outage      outage
 	// large lends buffers to streams that carry more than a pop now and then.
 	large sync.Pool
 
@@ -76,7 +82,7 @@ func New(c Config, o Options) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{
-		config: c,
+		config: c, decoding: decoding,
 		dialer: net.Dialer{KeepAliveConfig: keepAlive},
 		door: &door{
 			allow: allow, max: c.MaxClients, perAddress: c.MaxClientsPerAddress,
@@ -87,10 +93,11 @@ func New(c Config, o Options) (*Source, error) {
 		large:    sync.Pool{New: func() any { return new([largeRead]byte) }},
 		desktops: map[*desktop]struct{}{},
 	}
+	s.dialTimeout.Store(int64(c.DialTimeout))
 	s.tap = newTap(tapOptions{
 		intake: o.Intake, pattern: pattern, metrics: m, log: s.log,
-		origin:      source.Origin{Type: c.Type, Name: c.Name, Server: c.Server, Decoding: decoding},
-		expireAfter: c.ExpireAfter, downSince: o.DownSince, maxClients: c.MaxClients,
+		origin:      &source.Origin{Type: c.Type, Name: c.Name, Server: c.Server, Decoding: decoding},
+		expireAfter: c.ExpireAfter, absences: cmp.Or(o.Absences, source.NoAbsences()), maxClients: c.MaxClients,
 	})
 	if s.listener, err = listen(&c, o.Listener); err != nil {
 		return nil, err
@@ -131,6 +138,24 @@ func (s *Source) warnOfDescriptors() {
 		s.log.Warn("the limit of open files is too low for max_clients: raise it (ulimit -n)",
 			"limit", limit, "needed", need, "max_clients", s.config.MaxClients)
 	}
+}
+
+// Update puts in force what a valid Config has of charset, timezone, area_code,
+// dial_timeout, max_clients, max_clients_per_address and allow. All else stays as
+// it was made, and so does every connection.
+func (s *Source) Update(c Config) error {
+	decoding, err := c.decoding()
+	if err != nil {
+		return err
+	}
+	allow, err := source.ParseAllow(c.Allow)
+	if err != nil {
+		return err
+	}
+	s.decoding.Become(decoding)
+	s.door.change(allow, c.MaxClients, c.MaxClientsPerAddress)
+	s.dialTimeout.Store(int64(c.DialTimeout))
+	return nil
 }
 
 // Addr is where the desktops connect.
@@ -181,8 +206,10 @@ func (s *Source) stop() {
 // Status counts the connections: those open, and those over which the server has
 // been heard.
 func (s *Source) Status() source.Status {
+	up := int(s.tap.up.Load())
+	open := max(s.door.count(), up) // the tap learns of an end a little later
 	return source.Status{
-		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
-		Wanted: s.door.count(), Up: int(s.tap.up.Load()),
+		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server, Wanted: open, Up: up,
+		States: map[schema.SessionState]int{schema.Connected: up, schema.Connecting: open - up},
 	}
 }

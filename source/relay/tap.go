@@ -38,9 +38,9 @@ type tapOptions struct {
 	pattern     *regexp.Regexp
 	metrics     *metrics
 	log         *slog.Logger
-	origin      source.Origin // of every desktop, but for agent and channel
+	origin      *source.Origin // of every desktop, but for agent and channel
 	expireAfter time.Duration
-	downSince   time.Time
+	absences    *source.Absences
 	maxClients  int
 }
 
@@ -122,7 +122,7 @@ func (l *loss) merge(later *loss) *loss {
 
 func newTap(o tapOptions) *tap {
 	return &tap{
-		o: o, agents: newAgents(o.maxClients, o.downSince), queue: newBatch(),
+		o: o, agents: newAgents(o.maxClients, o.absences, o.origin.Name), queue: newBatch(),
 		ready: make(chan struct{}, 1), live: map[*desktop]struct{}{},
 	}
 }

@@ -21,8 +21,12 @@ type Config struct {
 	Server string `koanf:"server"`
 	// Address is the LQ server's host and port.
 	Address string `koanf:"address"`
-	// Agents is the roster.
-	Agents source.Roster `koanf:"agents"`
+	// Agents is the roster, AgentsFile a file with more of it that may change while
+	// the connector runs. Read has what was in the file. There may be neither where
+	// the roster is set by HTTP.
+	Agents     source.Roster `koanf:"agents"`
+	AgentsFile string        `koanf:"agents_file"`
+	Read       source.Roster
 	// Registration is the template of the registration message, see
 	// [frame.ParseRegistration]; RegistrationHex gives it as hex digits. Exactly
 	// one is required: the vendor does not publish these bytes.
@@ -76,9 +80,6 @@ func (c *Config) Validate() error {
 	if err != nil || host == "" || port == "" {
 		return fmt.Errorf("address is %q: expected the LQ server's host and port, such as 10.0.0.5:7628", c.Address)
 	}
-	if len(c.Agents) == 0 {
-		return errors.New(`agents is empty: expected at least one agent, such as ["801", "810-829"]`)
-	}
 	if _, err := c.registration(); err != nil {
 		return err
 	}
@@ -119,4 +120,22 @@ func (c *Config) registration() (frame.Registration, error) {
 
 func (c *Config) decoding() (*source.Decoding, error) {
 	return source.NewDecoding(c.Charset, c.Timezone, c.AreaCode)
+}
+
+// Configured is the roster as configuration and file have it; of an agent in both
+// the file's entry counts.
+func (c *Config) Configured() source.Roster { return c.Agents.With(c.Read) }
+
+// SameSession reports whether the session of an agent that stands in c just as in
+// other is the same with both: if not, it has to be closed and opened anew. Both
+// are valid.
+func (c *Config) SameSession(other *Config, agent source.Agent) bool {
+	a, errA := c.target()
+	b, errB := other.target()
+	return errA == nil && errB == nil && c.Server == other.Server && a.same(b, agent.ID, agent.Channel)
+}
+
+func (c *Config) target() (*target, error) {
+	registration, err := c.registration()
+	return &target{c.Address, registration}, err
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"net"
 	"sync/atomic"
 	"time"
@@ -11,7 +10,8 @@ import (
 	"github.com/callpop/connector/source/frame"
 )
 
-// reader is one session's loop. It only frames, answers heartbeats and hands on:
+// reader is one session: its socket, the half-read frame in its decoder, and the
+// loop on them. It only frames, answers heartbeats and hands on:
 // what costs more is done by the intake's workers or apart, so that the goroutine
 // keeps its first, small stack.
 type reader struct {
@@ -19,8 +19,8 @@ type reader struct {
 	origin  *source.Origin
 	conn    *net.TCPConn
 	decoder frame.Decoder
-	// unhook keeps leave from being called any more.
-	unhook func() bool
+	// leaving is set once the session is to end.
+	leaving atomic.Bool
 	// lastHeard is when the last bytes came; lastBeat the last TRY_REQ.
 	lastHeard, lastBeat time.Time
 	// heardAt is lastHeard for the watch, since the source's start.
@@ -33,7 +33,7 @@ var reply = []byte(frame.Reply)
 
 // Read is the session's life; see [source.Session]. It is one flat loop, because a
 // call more on the way to the socket would double the stack of every session.
-func (r *reader) Read(ctx context.Context, heard func()) error {
+func (r *reader) Read(heard func()) error {
 	for {
 		n, err := r.conn.Read(r.decoder.Buffer())
 		if n > 0 {
@@ -54,15 +54,14 @@ func (r *reader) Read(ctx context.Context, heard func()) error {
 				// The answer comes before anything else that a heartbeat causes: an agent
 				// whose client does not answer may be signed out. A session that leaves
 				// cannot answer any more, and reads on.
-				if _, broken := r.conn.Write(reply); broken != nil && ctx.Err() == nil {
+				if _, broken := r.conn.Write(reply); broken != nil && !r.leaving.Load() {
 					err = broken
 				}
 				r.beat()
 			}
 		}
 		if err != nil {
-			r.unhook()
-			return r.end(cause(ctx, err))
+			return r.end(err)
 		}
 	}
 }
@@ -88,7 +87,7 @@ func (r *reader) take(f frame.Frame) {
 
 // beat notes an answered heartbeat.
 func (r *reader) beat() {
-	r.counters.beats.Add(1)
+	r.counters.answered(time.Since(r.lastHeard))
 	if !r.lastBeat.IsZero() {
 		r.expiry.Saw(r.lastHeard.Sub(r.lastBeat))
 	}

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/callpop/connector/schema"
@@ -19,16 +21,27 @@ type taker interface {
 
 // sessions is what all sessions of one source share.
 type sessions struct {
-	address      string
-	dialer       net.Dialer
-	registration frame.Registration
-	expiry       *Expiry
-	intake       taker
-	counters     *counters
-	start        time.Time
+	dialer   net.Dialer
+	target   atomic.Pointer[target]
+	expiry   *Expiry
+	intake   taker
+	counters *counters
+	start    time.Time
 
 	mu   sync.Mutex // guards live
 	live map[*reader]struct{}
+}
+
+// target is what new sessions connect to, and how.
+type target struct {
+	address      string
+	registration frame.Registration
+}
+
+// same reports whether a session of agent would be just the same with other.
+func (t *target) same(other *target, agent, channel string) bool {
+	return t.address == other.address &&
+		bytes.Equal(t.registration.Append(nil, agent, channel), other.registration.Append(nil, agent, channel))
 }
 
 // connectTimeout bounds connecting and registering; a server that is slower than
@@ -39,26 +52,26 @@ const connectTimeout = 10 * time.Second
 func (s *sessions) connect(ctx context.Context, o *source.Origin) (source.Session, error) {
 	timed, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	conn, err := s.dialer.DialContext(timed, "tcp", s.address)
+	to := s.target.Load()
+	conn, err := s.dialer.DialContext(timed, "tcp", to.address)
 	if err != nil {
 		return nil, classify(cause(ctx, err), phase{})
 	}
 	r := &reader{sessions: s, origin: o, conn: conn.(*net.TCPConn)} // which "tcp" always gives
-	if err := r.register(timed); err != nil {
+	if err := r.register(timed, to.registration); err != nil {
 		_ = conn.Close()
 		return nil, classify(cause(ctx, err), phase{})
 	}
 	s.join(r)
-	r.unhook = context.AfterFunc(ctx, r.leave)
 	return r, nil
 }
 
-func (r *reader) register(ctx context.Context) error {
+func (r *reader) register(ctx context.Context, registration frame.Registration) error {
 	deadline, _ := ctx.Deadline()
 	if err := r.conn.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := r.conn.Write(r.registration.Append(nil, r.origin.Agent, r.origin.Channel)); err != nil {
+	if _, err := r.conn.Write(registration.Append(nil, r.origin.Agent, r.origin.Channel)); err != nil {
 		return err
 	}
 	return r.conn.SetWriteDeadline(time.Time{}) // from here on the watch sets them
@@ -76,9 +89,12 @@ func cause(ctx context.Context, err error) error {
 // sent before it learns of the end is in the socket's buffer, and never sent again.
 const leaveTime = time.Second
 
-// leave tells the server that the session ends, and gives the reader leaveTime to
-// come to the last byte.
-func (r *reader) leave() {
+// Leave tells the server that the session ends, and gives the reader leaveTime to
+// come to the last byte; see [source.Session].
+func (r *reader) Leave() {
+	if r.leaving.Swap(true) {
+		return
+	}
 	_ = r.conn.CloseWrite()
 	_ = r.conn.SetReadDeadline(time.Now().Add(leaveTime))
 }
@@ -86,6 +102,9 @@ func (r *reader) leave() {
 // end closes the session, keeps the bytes of a frame that did not become whole,
 // and says why it ended.
 func (r *reader) end(err error) error {
+	if r.leaving.Load() {
+		err = context.Canceled
+	}
 	r.part(r)
 	_ = r.conn.Close()
 	pending := r.decoder.Pending()

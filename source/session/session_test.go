@@ -336,7 +336,6 @@ func TestAConfigurationSaysWhatIsWrong(t *testing.T) {
 		{func(c *Config) { c.RegistrationHex = "00" }, "both set"},
 		{func(c *Config) { c.Registration = "op={{.Agnt}}" }, "registration is"},
 		{func(c *Config) { c.Address = "10.0.0.5" }, `address is "10.0.0.5": expected the LQ server's host and port`},
-		{func(c *Config) { c.Agents = nil }, "agents is empty"},
 		{func(c *Config) { c.Charset = "latin1" }, `charset is "latin1"`},
 		{func(c *Config) { c.Timezone = "Mars/Base" }, `timezone is "Mars/Base"`},
 		{func(c *Config) { c.AreaCode = "x" }, `area_code is "x"`},

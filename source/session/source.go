@@ -2,14 +2,11 @@ package session
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/time/rate"
@@ -23,23 +20,29 @@ type Options struct {
 	// DialRate paces the dials to the server's address; the sources on one address
 	// share it. nil makes one from the configuration.
 	DialRate *rate.Limiter
-	// DownSince is when the connector last held sessions, before it started; zero
-	// where that is not known.
-	DownSince time.Time
-	Logger    *slog.Logger
-	Meter     metric.Meter
+	// Absences say since when agents have had no session, also from before the
+	// connector started; nil where that is not known.
+	Absences *source.Absences
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // Source holds the sessions of a roster; a [source.Source].
 type Source struct {
-	config   Config
 	fleet    *source.Fleet
 	sessions *sessions
+	decoding *source.Decoding
+
+	mu     sync.Mutex // guards what follows
+	config Config
+	// origins are those of the roster, by agent.
+	origins map[string]*source.Origin
 }
 
-// New makes a Source of a valid Config. No connection is made until Run is called.
+// New makes a Source of a valid Config, with the roster that it configures. No
+// connection is made until Run is called.
 func New(c Config, o Options) (*Source, error) {
-	registration, err := c.registration()
+	to, err := c.target()
 	if err != nil {
 		return nil, err
 	}
@@ -58,47 +61,99 @@ func New(c Config, o Options) (*Source, error) {
 		return nil, err
 	}
 	shared := &sessions{
-		address:      c.Address,
-		dialer:       net.Dialer{KeepAliveConfig: keepAlive, Control: setUserTimeout},
-		registration: registration,
-		expiry:       NewExpiry(c.ExpireAfter),
-		intake:       o.Intake,
-		counters:     counters,
-		start:        time.Now(),
-		live:         map[*reader]struct{}{},
+		dialer:   net.Dialer{KeepAliveConfig: keepAlive, Control: setUserTimeout},
+		expiry:   NewExpiry(c.ExpireAfter),
+		intake:   o.Intake,
+		counters: counters,
+		start:    time.Now(),
+		live:     map[*reader]struct{}{},
 	}
-	origins := make([]*source.Origin, len(c.Agents))
-	for i, agent := range c.Agents {
-		origins[i] = &source.Origin{
-			Type: c.Type, Name: c.Name, Server: c.Server,
-			Agent: agent.ID, Channel: agent.Channel, Decoding: decoding,
-		}
-	}
-	fleet, err := source.NewFleet(source.FleetOptions{
-		Origins: origins, Connect: shared.connect, Report: o.Intake.Session,
-		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, DownSince: o.DownSince,
+	shared.target.Store(to)
+	s := &Source{config: c, sessions: shared, decoding: decoding, origins: map[string]*source.Origin{}}
+	s.fleet, err = source.NewFleet(source.FleetOptions{
+		Connect: shared.connect, Report: o.Intake.Session,
+		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, Absences: o.Absences,
 		Logger: o.Logger.With("source", c.Name), Meter: o.Meter,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Source{config: c, fleet: fleet, sessions: shared}, nil
+	s.SetRoster(c.Configured(), source.CauseRoster)
+	return s, nil
 }
 
-// Run keeps the sessions up until ctx is done, then closes them.
+// Run keeps the sessions up until ctx is done, then closes them. It runs once.
 func (s *Source) Run(ctx context.Context) error {
+	defer s.sessions.counters.close()
 	var watch sync.WaitGroup
 	watch.Go(func() { s.sessions.watch(ctx) })
+	watch.Go(func() { s.sessions.counters.run(ctx) })
 	s.fleet.Run(ctx)
 	watch.Wait()
 	return nil
 }
 
+// Fleet has the source's sessions.
+func (s *Source) Fleet() *source.Fleet { return s.fleet }
+
+// SetRoster makes r the roster: only the agents that it adds, removes or gives
+// another channel are concerned. cause is for those that it removes, see
+// [source.CauseRoster].
+func (s *Source) SetRoster(r source.Roster, cause string) source.Edit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.set(r, cause, func(source.Agent) bool { return true })
+}
+
+// set makes r the roster. Agents for whom same is false get a session anew.
+func (s *Source) set(r source.Roster, cause string, same func(source.Agent) bool) source.Edit {
+	all := make([]*source.Origin, len(r))
+	origins := make(map[string]*source.Origin, len(r))
+	for i, a := range r {
+		o := s.origins[a.ID]
+		if o == nil || o.Channel != a.Channel || !same(a) {
+			o = &source.Origin{
+				Type: s.config.Type, Name: s.config.Name, Server: s.config.Server,
+				Agent: a.ID, Channel: a.Channel, Decoding: s.decoding,
+			}
+		}
+		all[i], origins[a.ID] = o, o
+	}
+	s.origins = origins
+	return s.fleet.Set(all, cause)
+}
+
+// Update puts another valid Config of the same name in force, with the roster r.
+// Sessions that are the same with both, see [Config.SameSession], are left alone.
+// The dial rate belongs to all sources on one address, and is theirs to change.
+func (s *Source) Update(c Config, r source.Roster, cause string) (source.Edit, error) {
+	to, err := c.target()
+	if err != nil {
+		return source.Edit{}, err
+	}
+	decoding, err := c.decoding()
+	if err != nil {
+		return source.Edit{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	former, renamed := s.sessions.target.Load(), c.Server != s.config.Server
+	s.config = c
+	s.sessions.counters.label(&c)
+	s.decoding.Become(decoding)
+	s.sessions.expiry.Set(c.ExpireAfter)
+	s.fleet.SetReconnectInterval(c.ReconnectInterval)
+	s.sessions.target.Store(to)
+	return s.set(r, cause, func(a source.Agent) bool { return !renamed && former.same(to, a.ID, a.Channel) }), nil
+}
+
 // Status counts the sessions.
 func (s *Source) Status() source.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return source.Status{
 		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
-		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(),
+		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(), States: s.fleet.States(),
 	}
 }
 
@@ -109,28 +164,3 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // userTimeout is how long sent data may stay unacknowledged.
 const userTimeout = 30 * time.Second
-
-// counters of what all sessions of one source see. They are read when somebody
-// asks, since counting must cost a reader nothing.
-type counters struct {
-	beats, empties atomic.Int64
-}
-
-func newCounters(meter metric.Meter, c *Config) (*counters, error) {
-	n := &counters{}
-	labels := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("server", c.Server), attribute.String("source", c.Name)))
-	observe := func(counter *atomic.Int64) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(counter.Load(), labels)
-			return nil
-		}
-	}
-	_, errBeats := meter.Int64ObservableCounter("callpop.session.heartbeats",
-		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"),
-		metric.WithInt64Callback(observe(&n.beats)))
-	_, errEmpties := meter.Int64ObservableCounter("callpop.session.empty_pops",
-		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"),
-		metric.WithInt64Callback(observe(&n.empties)))
-	return n, errors.Join(errBeats, errEmpties)
-}

@@ -10,19 +10,26 @@ import (
 // and three times the longest interval seen between its heartbeats, on any
 // session. It is shared by all sessions with one server.
 type Expiry struct {
-	after   time.Duration
-	longest atomic.Int64
+	after, longest atomic.Int64
 }
 
 // NewExpiry makes an Expiry of at least after; 0 = never.
-func NewExpiry(after time.Duration) *Expiry { return &Expiry{after: after} }
+func NewExpiry(after time.Duration) *Expiry {
+	e := &Expiry{}
+	e.Set(after)
+	return e
+}
+
+// Set changes the configured time.
+func (e *Expiry) Set(after time.Duration) { e.after.Store(int64(after)) }
 
 // Of is the time now in force; 0 = never.
 func (e *Expiry) Of() time.Duration {
-	if e.after == 0 {
+	after := e.after.Load()
+	if after == 0 {
 		return 0
 	}
-	return max(e.after, 3*time.Duration(e.longest.Load()))
+	return time.Duration(max(after, 3*e.longest.Load()))
 }
 
 // Saw notes the time between two heartbeats of one session.
@@ -42,19 +49,24 @@ const maxCheckInterval = 5 * time.Second
 // done. One loop looks at all of them: a deadline of its own for each read would
 // cost every session a timer and a deeper stack.
 func (s *sessions) watch(ctx context.Context) {
-	if s.expiry.after == 0 {
-		return
-	}
-	ticker := time.NewTicker(min(maxCheckInterval, s.expiry.after/4))
-	defer ticker.Stop()
+	timer := time.NewTimer(s.checkInterval())
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 			s.expire()
+			timer.Reset(s.checkInterval())
 		}
 	}
+}
+
+func (s *sessions) checkInterval() time.Duration {
+	if expiry := s.expiry.Of(); expiry > 0 {
+		return min(maxCheckInterval, expiry/4)
+	}
+	return maxCheckInterval
 }
 
 // longAgo is a deadline that has passed.
@@ -62,6 +74,9 @@ var longAgo = time.Unix(1, 0)
 
 func (s *sessions) expire() {
 	expiry, now := s.expiry.Of(), time.Since(s.start)
+	if expiry == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := range s.live {
