@@ -39,7 +39,7 @@ type words struct {
 	file, intro, where, broker, subject, topic, fields, example, headers, headersIntro string
 	columns                                                                            []string
 	kinds                                                                              map[string]string
-	yes, names                                                                         string
+	yes, names, comma                                                                  string
 	translate                                                                          func(english string) string
 }
 
@@ -56,7 +56,7 @@ Made from the schemas in ` + "`schema/`" + `; ` + "`connector schema`" + ` print
 		headersIntro: "CloudEvents 1.0 in the binary mode: the body is the event as above, its attributes are headers. Kafka's record key is the event's key.",
 		columns:      []string{"Field", "Type", "Always there", "Meaning"},
 		kinds:        map[string]string{"string": "text", "integer": "integer", "boolean": "boolean", "object": "object", "number": "number"},
-		yes:          "yes", names: "one of", translate: func(text string) string { return text },
+		yes:          "yes", names: "one of", comma: ", ", translate: func(text string) string { return text },
 	}
 }
 
@@ -87,11 +87,11 @@ func chinese(t *testing.T) words {
 
 本页由 ` + "`schema/`" + ` 中的模式生成；` + "`connector schema`" + ` 输出这些模式，` + "`connector schema asyncapi`" + ` 输出 AsyncAPI 文档。对象内的字段标为必有，是指该对象存在时必有。事件的顺序与重复有何保证，见 [README](../README.zh-CN.md)。
 `,
-		where: "发布位置", broker: "消息系统", subject: "NATS 主题", topic: "Kafka 主题", fields: "字段", example: "示例", headers: "消息头",
+		where: "发布位置", broker: "消息服务器", subject: "NATS 主题", topic: "Kafka 主题", fields: "字段", example: "示例", headers: "消息头",
 		headersIntro: "采用 CloudEvents 1.0 的二进制模式：消息体即上述事件，属性放在消息头中。Kafka 记录的键就是事件的 key。",
 		columns:      []string{"字段", "类型", "必有", "含义"},
 		kinds:        map[string]string{"string": "文本", "integer": "整数", "boolean": "布尔", "object": "对象", "number": "数"},
-		yes:          "是", names: "取值",
+		yes:          "是", names: "取值", comma: "，",
 		translate: func(text string) string {
 			if texts[text] == "" {
 				t.Errorf("testdata/reference.zh-CN.yaml has no translation of %q", text)
@@ -178,17 +178,17 @@ func kindOf(w words, s, within *jsonschema.Schema) string {
 	}
 	text := w.kinds[kind]
 	if s.Format != "" {
-		text += ", " + s.Format
+		text += w.comma + s.Format
 	}
 	if s.Const != nil {
-		text += fmt.Sprintf(", `%v`", s.Const)
+		text += fmt.Sprintf("%s`%v`", w.comma, s.Const)
 	}
 	if len(s.Enum) > 0 {
 		values := make([]string, len(s.Enum))
 		for i, v := range s.Enum {
 			values[i] = fmt.Sprintf("`%v`", v)
 		}
-		text += ", " + w.names + " " + strings.Join(values, " ")
+		text += w.comma + w.names + " " + strings.Join(values, " ")
 	}
 	return text
 }
