@@ -1,15 +1,18 @@
 package documents
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
+	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
 )
 
@@ -23,6 +26,8 @@ type outline struct {
 	names []string
 	// links are where links lead to, without the language.
 	links []string
+	// tables are their sizes, as rows x columns.
+	tables []string
 }
 
 const chineseSuffix = ".zh-CN.md"
@@ -58,6 +63,8 @@ func parse(source []byte) (o outline) {
 				}
 			}
 			o.names = append(o.names, b.String())
+		case *extast.Table:
+			o.tables = append(o.tables, fmt.Sprintf("%dx%d", n.ChildCount(), len(n.Alignments)))
 		case *ast.Link:
 			to := string(n.Destination)
 			if i := strings.IndexByte(to, '#'); i >= 0 && !strings.Contains(to, "://") {
@@ -103,6 +110,9 @@ func TestBothLanguagesSayTheSame(t *testing.T) {
 			if len(en.headings) == 0 {
 				t.Error("no headings")
 			}
+			if !slices.Equal(en.tables, zh.tables) {
+				t.Errorf("the sizes of the tables are %v, in Chinese %v", en.tables, zh.tables)
+			}
 			compare(t, "code block", en.blocks, zh.blocks)
 			compare(t, "name", en.names, zh.names)
 			compare(t, "link", en.links, zh.links)
@@ -130,6 +140,28 @@ func compare(t *testing.T, what string, en, zh []string) {
 	}
 }
 
+// TestTheMetricsAreTheSameInBothLanguages looks at what is not translated of them:
+// their names, kinds and labels. A test of cmd/connector compares the English table
+// with the code.
+func TestTheMetricsAreTheSameInBothLanguages(t *testing.T) {
+	var tables [2][]string
+	for i, name := range []string{"../../docs/operations.md", "../../docs/operations" + chineseSuffix} {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(source)) {
+			if cells := strings.Split(line, "|"); len(cells) == 5 && (strings.Contains(cells[1], "`callpop_") || strings.Contains(cells[1], "`messaging_")) {
+				tables[i] = append(tables[i], cells[1]+"|"+cells[2])
+			}
+		}
+	}
+	if len(tables[0]) < 40 {
+		t.Errorf("only %d metrics were found", len(tables[0]))
+	}
+	compare(t, "metric", tables[0], tables[1])
+}
+
 // TestLinksLeadSomewhere looks at the links between files of this repository.
 func TestLinksLeadSomewhere(t *testing.T) {
 	files := pairs(t)
@@ -147,16 +179,50 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if !ok || !entering {
 				return ast.WalkContinue, nil
 			}
-			to, _, _ := strings.Cut(string(link.Destination), "#")
-			if to == "" || strings.Contains(to, "://") {
+			to, heading, _ := strings.Cut(string(link.Destination), "#")
+			if strings.Contains(to, "://") {
 				return ast.WalkContinue, nil
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), to)); err != nil {
+			if to = filepath.Join(filepath.Dir(file), to); link.Destination[0] == '#' {
+				to = file
+			}
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s: the link to %s leads nowhere", file, to)
+			} else if heading != "" && !slices.Contains(anchors(t, to), heading) {
+				t.Errorf("%s: %s has no heading #%s", file, to, heading)
 			}
 			return ast.WalkContinue, nil
 		})
 	}
+}
+
+// anchors are the names that GitHub gives to a document's headings.
+func anchors(t *testing.T, file string) (names []string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fenced := false
+	for line := range strings.Lines(string(source)) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		heading := strings.TrimLeft(line, "#")
+		if fenced || heading == line {
+			continue
+		}
+		names = append(names, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, strings.TrimSpace(heading)))
+	}
+	return names
 }
 
 func TestADifferenceBetweenTheLanguagesIsFound(t *testing.T) {
