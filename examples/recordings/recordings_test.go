@@ -42,7 +42,7 @@ func newDays(t *testing.T) *days {
 	d := &days{}
 	for day := range d.pops {
 		d.pops[day] = exampletest.Simulate(t, exampletest.Options{
-			Agents: []string{"801", "802", "803", "804", "805", "806"}, Pops: 7300, Rate: 50, Seed: uint64(day + 1),
+			Agents: []string{"801", "802", "803", "804", "805", "806"}, Pops: exampletest.Share(7300), Rate: 50, Seed: uint64(day + 1),
 			Format: lqsim.Mixed, Start: time.Now().Add(time.Duration(day-2) * 24 * time.Hour),
 		})
 		of := map[string]*simulated{}
@@ -54,8 +54,8 @@ func newDays(t *testing.T) *days {
 			of[p.Pop.SN].pops = append(of[p.Pop.SN].pops, p)
 		}
 	}
-	if len(d.calls) < 10_000 {
-		t.Fatalf("%d calls: want ten thousand", len(d.calls))
+	if len(d.calls) < exampletest.Share(10_000) {
+		t.Fatalf("%d calls: want ten thousand, or a quarter with -short", len(d.calls))
 	}
 	return d
 }
@@ -180,9 +180,9 @@ func TestTenThousandCallsAreFoundWithTheirHops(t *testing.T) {
 		}
 		b.Send(t, exampletest.Events(early), 0.1, 1)
 		stop := start()
-		exampletest.Until(t, "some pops are kept", func() bool { return kept() > 2000 })
+		exampletest.Until(t, "some pops are kept", func() bool { return kept() > exampletest.Share(2000) })
 		stop() // with events under way
-		b.Send(t, exampletest.Events(early[:1000]), 0, 2)
+		b.Send(t, exampletest.Events(early[:exampletest.Share(1000)]), 0, 2)
 		b.Send(t, exampletest.Events(d.pops[1]), 0.1, 3)
 		b.Send(t, exampletest.Events(behind), 0.5, 4)
 		stop = start()
@@ -235,7 +235,7 @@ func (d *days) checkKeys(t *testing.T, c *client) {
 			}
 		}
 	}
-	if again < 500 || patterns < 500 {
+	if again < exampletest.Share(500) || patterns < exampletest.Share(500) {
 		t.Errorf("%d keys came again and %d calls have no id: too few to be a test", again, patterns)
 	}
 }
@@ -281,7 +281,7 @@ func (d *days) checkNumbers(t *testing.T, c *client) {
 			}
 		}
 	}
-	if asked < 300 || pages < 20 {
+	if asked < 300 || pages < exampletest.Share(20) {
 		t.Errorf("asked %d times, %d of them for a further page: too few to be a test", asked, pages)
 	}
 }

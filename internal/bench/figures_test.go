@@ -187,11 +187,17 @@ func (f *figures) benchmark(pattern, in string) (nanos map[string]float64, alloc
 	return nanos, allocs
 }
 
-// write puts a table between its marks on the page, as soon as it is measured: what
-// fails hours later must not take it along.
+// write puts a table between its marks on the page, in both languages, as soon as
+// it is measured: what fails hours later must not take it along.
 func (f *figures) write(name, table string) {
 	f.t.Helper()
-	path := filepath.Join(root(f.t), "docs", "performance.md")
+	for _, page := range []string{"performance.md", "performance.zh-CN.md"} {
+		f.writeTo(filepath.Join(root(f.t), "docs", page), name, table)
+	}
+}
+
+func (f *figures) writeTo(path, name, table string) {
+	f.t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		f.t.Fatal(err)
@@ -200,7 +206,7 @@ func (f *figures) write(name, table string) {
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		f.t.Fatalf("the page has no place for %s", name)
+		f.t.Fatalf("%s has no place for %s", path, name)
 	}
 	if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
 		f.t.Fatal(err)

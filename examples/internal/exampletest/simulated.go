@@ -94,6 +94,15 @@ func Calls(pops []Pop) int {
 	return len(serials)
 }
 
+// Share is n, or a quarter of it with -short, as the race detector runs the tests:
+// with it SQLite takes ten times as long.
+func Share(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
 // Mode is the pop's mode as its format can carry it: t1v1 to t1v3 do not say.
 func (p *Pop) Mode() schema.Mode {
 	if p.Format < pop.T1V4 {
