@@ -25,9 +25,13 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-// TestMain is a process of bench where that command starts this program again.
+// asConnector, in the environment, makes this test binary the connector.
+const asConnector = "CALLPOP_TEST_CONNECTOR=1"
+
+// TestMain is a process of bench where that command starts this program again, and
+// the connector where a test does.
 func TestMain(m *testing.M) {
-	if slices.Contains(os.Environ(), benchEnvironment) {
+	if slices.Contains(os.Environ(), benchEnvironment) || slices.Contains(os.Environ(), asConnector) {
 		os.Exit(mainWithSignals())
 	}
 	goleak.VerifyTestMain(m)

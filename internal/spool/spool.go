@@ -48,6 +48,8 @@ type Spool struct {
 	life   context.Context
 	end    context.CancelFunc
 	faults chan fault
+	// turns are the calls of Suspend and Resume.
+	turns  chan turn
 	ended  sync.WaitGroup // the supervisor, and what keeps the ledger
 	closed chan struct{}  // closed when everything has stopped
 	once   sync.Once
@@ -98,7 +100,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	}
 	s := &Spool{
 		config: o.Config, embedded: o.Embedded, logger: o.Logger,
-		faults: make(chan fault, 1), closed: make(chan struct{}), changed: make(chan struct{}), messages: sync.Pool{New: newMessage},
+		faults: make(chan fault, 1), turns: make(chan turn), closed: make(chan struct{}), changed: make(chan struct{}), messages: sync.Pool{New: newMessage},
 		free: statfs, spaceInterval: spaceInterval, minBackoff: minBackoff, ackTimeout: ackTimeout,
 	}
 	if s.logger == nil {
@@ -236,7 +238,7 @@ func (s *Spool) close() {
 	if e != nil {
 		s.closeBooks(e)
 	}
-	if err := s.lock.Close(); err != nil {
+	if err := s.unlock(); err != nil {
 		errs = append(errs, fmt.Errorf("unlock spool directory %s: %w", s.config.Dir, err))
 	}
 	s.closeError = errors.Join(errs...)

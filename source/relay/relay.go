@@ -159,6 +159,9 @@ func (s *Source) Update(c Config) error {
 // Addr is where the desktops connect.
 func (s *Source) Addr() net.Addr { return s.listener.Addr() }
 
+// Socket is what is listened on, to be handed to a successor. It stays the source's.
+func (s *Source) Socket() *net.TCPListener { return s.listener }
+
 // Close gives up the port of a Source that will not run. It is safe to call it
 // twice, and for one that runs it ends the accepting alone.
 func (s *Source) Close() error {

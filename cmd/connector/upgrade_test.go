@@ -1,0 +1,199 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/callpop/connector/source/lqsim"
+)
+
+// installed is a connector that runs in processes of its own, one after the other.
+type installed struct {
+	t    testing.TB
+	file string
+	log  string
+	// embedded and health are addresses that stay.
+	embedded, health string
+	process          int
+}
+
+// freeAddressFor is an address that is free now and not among those that the kernel
+// gives to outgoing connections.
+func freeAddressFor(t testing.TB, from int) string {
+	t.Helper()
+	for i := range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+(os.Getpid()*37+from*1000+i)%10_000)
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// install starts a connector as a process; the test's end kills whatever it became.
+func install(t testing.TB, config string, lq *lqsim.Server) *installed {
+	t.Helper()
+	i := &installed{t: t, embedded: freeAddressFor(t, 1), health: freeAddressFor(t, 2)}
+	i.file = writeConfig(t, config+fmt.Sprintf(`
+embedded: {listen: %q}
+http: {health: %q}
+log: {format: json}
+`, i.embedded, i.health), lq)
+	i.log = filepath.Join(filepath.Dir(i.file), "log")
+	i.process = i.spawn("run", "--config", i.file).Process.Pid
+	t.Cleanup(func() {
+		_ = syscall.Kill(i.process, syscall.SIGKILL)
+		if t.Failed() {
+			text, _ := os.ReadFile(i.log)
+			t.Logf("%s", text[max(0, len(text)-12_000):])
+		}
+	})
+	return i
+}
+
+// spawn starts this program as a connector.
+func (i *installed) spawn(args ...string) *exec.Cmd {
+	i.t.Helper()
+	log, err := os.OpenFile(i.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), asConnector)
+	c.Stdout, c.Stderr = log, log
+	if err := c.Start(); err != nil {
+		i.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = c.Wait(); close(ended) }() // its end is looked at where it matters
+	i.t.Cleanup(func() {
+		_ = c.Process.Kill()
+		<-ended
+	})
+	return c
+}
+
+// command runs this program as a command to its end.
+func (i *installed) command(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Env = append(os.Environ(), asConnector)
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// upgrade upgrades it, and waits until the process before has ended.
+func (i *installed) upgrade() string {
+	i.t.Helper()
+	out, err := i.command("upgrade", "--config", i.file)
+	if err != nil {
+		i.t.Fatalf("upgrade: %v\n%s", err, out)
+	}
+	former := i.process
+	if _, err := fmt.Sscanf(out[strings.Index(out, "process "):], "process %d", &i.process); err != nil {
+		i.t.Fatalf("%q: %v", out, err)
+	}
+	for deadline := time.Now().Add(patience); alive(former); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			i.t.Fatalf("process %d does not end", former)
+		}
+	}
+	return out
+}
+
+// alive reports whether a process runs: not one that has ended and was not waited for.
+func alive(process int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// stop is SIGTERM.
+func (i *installed) stop() {
+	i.t.Helper()
+	if err := syscall.Kill(i.process, syscall.SIGTERM); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// traffic sends pops at a rate until stop is called, which returns how many.
+func traffic(t testing.TB, lq *lqsim.Server, agents []string, rate float64) (stop func() int) {
+	t.Helper()
+	made, err := lqsim.NewTraffic(lqsim.TrafficOptions{Agents: agents, Rate: rate, Format: lqsim.Mixed, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	halt, done := make(chan struct{}), make(chan int)
+	go func() {
+		began, n := time.Now(), 0
+		for {
+			offer, ok := made.Next()
+			if !ok {
+				break
+			}
+			select {
+			case <-halt:
+				done <- n
+				return
+			case <-time.After(time.Until(began.Add(offer.Offset))):
+			}
+			if err := lq.Send(offer.Agent, offer.Raw); err != nil {
+				t.Errorf("send to %s: %v", offer.Agent, err)
+			}
+			n++
+		}
+	}()
+	return func() int { close(halt); return <-done }
+}
+
+func agentRange(n int) []string {
+	agents := make([]string, n)
+	for i := range agents {
+		agents[i] = fmt.Sprint(1001 + i)
+	}
+	return agents
+}
+
+// upgradeUnderLoad upgrades a connector again and again while pops come.
+func upgradeUnderLoad(t *testing.T, sessions int, rate float64, upgrades int) {
+	lq := startSimulator(t, lqsim.Options{Heartbeat: 500 * time.Millisecond, MaxUnanswered: 20})
+	i := install(t, fmt.Sprintf(`
+sources: [{name: hq, type: session, address: "{LQ}", agents: ["1001-%d"], registration: 'op={{.Agent}},ch={{.Channel}};', dial_rate: 10000}]
+spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions), lq)
+	if err := lq.WaitSessions(patient(t), sessions); err != nil {
+		t.Fatal(err)
+	}
+	stop := traffic(t, lq, agentRange(sessions), rate)
+	for range upgrades {
+		t.Log(strings.TrimSpace(i.upgrade()))
+	}
+	n := stop()
+	sameAsSent(t, lq.Sent(), received(t, "nats://"+i.embedded, "CALLPOP", n))
+	totals := lq.Totals()
+	if totals.Accepted != sessions || totals.Live != sessions {
+		t.Errorf("the server has seen %d connections and has %d of %d sessions: %+v", totals.Accepted, totals.Live, sessions, lq.Ended())
+	}
+	t.Logf("%d pops, %d heartbeats answered, %d not", n, totals.Replies, totals.Unanswered)
+	i.stop()
+}
+
+func TestUpgradesInARowLoseNothingAndCloseNothing(t *testing.T) {
+	upgradeUnderLoad(t, 200, 300, 5)
+}
