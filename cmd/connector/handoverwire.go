@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
@@ -59,10 +60,15 @@ type spoolBody struct {
 type sourceBody struct {
 	Name    string          `json:"name"`
 	Session *session.Handed `json:"session,omitempty"`
+	Relay   *relay.Handed   `json:"relay,omitempty"`
 }
 
 type agentsBody struct {
 	Agents []session.HandedAgent `json:"agents"`
+}
+
+type desktopsBody struct {
+	Desktops []relay.HandedDesktop `json:"desktops"`
 }
 
 type wholeBody struct {

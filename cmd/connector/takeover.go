@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/handover"
 	"github.com/callpop/connector/internal/spool"
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
@@ -205,6 +207,9 @@ func (t *takeover) takeSources(d *daemon) (whole wholeBody, adopt func(), err er
 			if err := m.Decode(s); err != nil {
 				return whole, nil, err
 			}
+			if (s.Session == nil) == (s.Relay == nil) {
+				return whole, nil, fmt.Errorf("it passes source %q as neither of sessions nor of desktops", s.Name)
+			}
 			all = append(all, s)
 		case kindAgents:
 			if len(all) == 0 || all[len(all)-1].Session == nil {
@@ -212,6 +217,14 @@ func (t *takeover) takeSources(d *daemon) (whole wholeBody, adopt func(), err er
 				return whole, nil, errors.New("it passes agents without their source")
 			}
 			if err := takeAgents(all[len(all)-1].Session, m); err != nil {
+				return whole, nil, err
+			}
+		case kindDesktops:
+			if len(all) == 0 || all[len(all)-1].Relay == nil {
+				m.Discard()
+				return whole, nil, errors.New("it passes desktops without their source")
+			}
+			if err := takeDesktops(all[len(all)-1].Relay, m); err != nil {
 				return whole, nil, err
 			}
 		default:
@@ -247,6 +260,32 @@ func takeAgents(s *session.Handed, m *handover.Message) error {
 	return nil
 }
 
+// takeDesktops takes desktops with their sockets.
+func takeDesktops(s *relay.Handed, m *handover.Message) (err error) {
+	defer m.Discard()
+	var batch desktopsBody
+	if err := m.Decode(&batch); err != nil {
+		return err
+	}
+	socket := 0
+	next := func() *net.TCPConn {
+		var conn *net.TCPConn
+		if err == nil {
+			conn, err = m.Conn(socket)
+			socket++
+		}
+		return conn
+	}
+	for _, d := range batch.Desktops {
+		d.Client = next()
+		if d.Dialled {
+			d.Server = next()
+		}
+		s.Desktops = append(s.Desktops, d)
+	}
+	return err
+}
+
 // discard closes this process's hold on the sockets.
 func (s *sourceBody) discard() {
 	if s.Session != nil {
@@ -256,18 +295,34 @@ func (s *sourceBody) discard() {
 			}
 		}
 	}
+	if s.Relay != nil {
+		for _, d := range s.Relay.Desktops {
+			for _, conn := range []*net.TCPConn{d.Client, d.Server} {
+				if conn != nil {
+					_ = conn.Close()
+				}
+			}
+		}
+	}
 }
 
 // adoptAll gives the sources what was theirs.
 func adoptAll(d *daemon, all []*sourceBody) {
-	held := d.held()
-	for _, s := range all {
-		if s.Session == nil {
+	for _, running := range d.openSources() {
+		// The predecessor has made sure that the sources are there, and of which type.
+		i := slices.IndexFunc(all, func(s *sourceBody) bool { return s.Name == running.name })
+		if i < 0 {
 			continue
 		}
-		// The predecessor has made sure that the source is there.
-		if err := held[s.Name].Adopt(s.Session); err != nil {
-			d.log.Warn("sessions were taken over with trouble", "source", s.Name, "error", err)
+		var err error
+		switch s := running.source.(type) {
+		case *session.Source:
+			err = s.Adopt(all[i].Session)
+		case *relay.Source:
+			err = s.Adopt(all[i].Relay)
+		}
+		if err != nil {
+			d.log.Warn("connections were taken over with trouble", "source", running.name, "error", err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/callpop/connector/internal/handover"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/sink"
+	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
 
@@ -356,13 +357,19 @@ func (h *handing) awaitTaken(ctx context.Context) error {
 // collect has all sources wait and takes their state.
 func (h *handing) collect(ctx context.Context) (all []sourceBody, err error) {
 	for _, s := range h.openSources() {
-		if held, ok := s.source.(*session.Source); ok {
-			handed, err := held.HandOver(ctx)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, sourceBody{Name: s.name, Session: handed})
+		body := sourceBody{Name: s.name}
+		switch made := s.source.(type) {
+		case *session.Source:
+			body.Session, err = made.HandOver(ctx)
+		case *relay.Source:
+			body.Relay, err = made.HandOver(ctx)
+		default:
+			continue // its listener is all it has
 		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, body)
 	}
 	return all, nil
 }
@@ -374,6 +381,9 @@ func (h *handing) sendSources(ctx context.Context, all []sourceBody) error {
 			return err
 		}
 		if err := h.sendAgents(ctx, s.Session); err != nil {
+			return err
+		}
+		if err := h.sendDesktops(ctx, s.Relay); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/callpop/connector/source/lqsim"
 )
 
@@ -190,10 +193,52 @@ spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions), lq)
 	if totals.Accepted != sessions || totals.Live != sessions {
 		t.Errorf("the server has seen %d connections and has %d of %d sessions: %+v", totals.Accepted, totals.Live, sessions, lq.Ended())
 	}
+	i.quietSessions(2 * sessions) // connecting and connected, of each
 	t.Logf("%d pops, %d heartbeats answered, %d not", n, totals.Replies, totals.Unanswered)
 	i.stop()
 }
 
 func TestUpgradesInARowLoseNothingAndCloseNothing(t *testing.T) {
 	upgradeUnderLoad(t, 200, 300, 5)
+}
+
+func (i *installed) eventually(what string, ok func() bool) {
+	i.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			i.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (i *installed) waitListening(address string) {
+	i.t.Helper()
+	i.eventually(address+" to be listened on", func() bool {
+		conn, err := net.Dial("tcp", i.health) // it comes after all others
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// quietSessions checks that no session has had more than n events.
+func (i *installed) quietSessions(n int) {
+	i.t.Helper()
+	conn, err := nats.Connect("nats://" + i.embedded)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	stream, err := js.Stream(patient(i.t), "CALLPOP_SESSION")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	if got := int(stream.CachedInfo().State.Msgs); got != n {
+		i.t.Errorf("%d session events, want %d", got, n)
+	}
 }

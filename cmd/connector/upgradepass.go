@@ -54,6 +54,37 @@ func (h *handing) sendAgents(ctx context.Context, s *session.Handed) error {
 	return flush()
 }
 
+// sendDesktops passes the desktops of a source on, each with one or two sockets.
+func (h *handing) sendDesktops(ctx context.Context, s *relay.Handed) error {
+	if s == nil {
+		return nil
+	}
+	var batch desktopsBody
+	var sockets []syscall.Conn
+	flush := func() error {
+		if len(batch.Desktops) == 0 {
+			return nil
+		}
+		err := h.deliver(ctx, kindDesktops, batch, sockets...)
+		batch, sockets = desktopsBody{}, nil
+		return err
+	}
+	for _, d := range s.Desktops {
+		if len(sockets)+2 > handover.MaxFiles {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		batch.Desktops = append(batch.Desktops, d)
+		sockets = append(sockets, d.Client)
+		if d.Dialled {
+			sockets = append(sockets, d.Server)
+		}
+		h.result.Desktops++
+	}
+	return flush()
+}
+
 // sourcePart is a source's name among the parts that listen.
 func sourcePart(name string) string { return "source " + name }
 

@@ -47,9 +47,19 @@ type Source struct {
 	// large lends buffers to streams that carry more than a pop now and then.
 	large sync.Pool
 
+	// pausing is set while all desktops are to wait, see HandOver.
+	pausing atomic.Pointer[pause]
+
 	mu       sync.Mutex // guards what follows
 	desktops map[*desktop]struct{}
 	stopping bool
+	// closed is set while nobody is accepted and no server dialled, see Pause: it is
+	// closed when that ends, dialling ended before. parted: all is another process's.
+	closed  chan struct{}
+	dialled *dialling
+	parted  bool
+	// adopted are desktops that were another process's, until Run.
+	adopted []*desktop
 }
 
 // keepAlive finds what vanished while the line was quiet, on both sides, so that
@@ -101,6 +111,7 @@ func New(c Config, o Options) (*Source, error) {
 		return nil, err
 	}
 	s.accept = s.listener.AcceptTCP
+	s.dialled = newDialling()
 	s.warnOfDescriptors()
 	return s, nil
 }
@@ -181,6 +192,7 @@ func (s *Source) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
 
+	s.serveAdopted(ctx, &clients)
 	s.acceptAll(ctx, &clients)
 	<-ctx.Done() // the listener may have been closed before
 	s.stop()
@@ -194,6 +206,10 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) stop() {
 	s.mu.Lock()
 	s.stopping = true
+	if s.parted {
+		s.mu.Unlock()
+		return
+	}
 	desktops := make([]*desktop, 0, len(s.desktops))
 	for d := range s.desktops {
 		desktops = append(desktops, d)
