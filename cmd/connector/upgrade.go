@@ -90,7 +90,10 @@ func (d *daemon) HandOver(ctx context.Context, conn *net.UnixConn) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		defer context.AfterFunc(d.reloading.life, func() { cancel(errNotRunning) })()
-		go h.receive()
+		go func() {
+			h.receive()
+			cancel(errSuccessorGone) // whatever is waited for
+		}()
 		err = h.handOver(ctx)
 	} else {
 		close(h.ended)
@@ -142,6 +145,8 @@ func (h *handing) receive() {
 		}
 	}
 }
+
+var errPausedTooLong = fmt.Errorf("the successor has not taken everything over within %v", pauseTimeout)
 
 var errSuccessorGone = errors.New("the successor ended, or closed the line")
 
@@ -308,23 +313,23 @@ func (h *handing) sendListeners() error {
 func (h *handing) passSources(ctx context.Context) error {
 	// What has been waiting first, with the sockets still read; then what came
 	// meanwhile, which is next to nothing.
-	if err := h.intake.Flush(ctx); err != nil {
+	if err := within(ctx, openTimeout, h.intake.Flush); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := within(ctx, pauseTimeout, func(ctx context.Context) error {
-		handed, err := h.collect(ctx)
-		if err != nil {
-			return err
-		}
-		if err := h.intake.Flush(ctx); err != nil {
-			return err
-		}
-		if err := h.sendSources(ctx, handed); err != nil {
-			return err
-		}
-		return h.line.Send(kindWhole, wholeBody{DrainedSince: h.desk.drained()})
-	}); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, pauseTimeout, errPausedTooLong)
+	defer cancel()
+	handed, err := h.collect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.intake.Flush(ctx); err != nil {
+		return err
+	}
+	if err := h.sendSources(ctx, handed); err != nil {
+		return err
+	}
+	if err := h.line.Send(kindWhole, wholeBody{DrainedSince: h.desk.drained()}); err != nil {
 		return err
 	}
 	if err := h.awaitTaken(ctx); err != nil {

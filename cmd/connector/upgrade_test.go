@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,6 +68,12 @@ log: {format: json}
 	return i
 }
 
+// connectorEnviron is the environment of a connector: what is set for tests is not
+// meant for it.
+func connectorEnviron() []string {
+	return append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONNECTOR_") }), asConnector)
+}
+
 // spawn starts this program as a connector.
 func (i *installed) spawn(args ...string) *exec.Cmd {
 	i.t.Helper()
@@ -75,7 +83,7 @@ func (i *installed) spawn(args ...string) *exec.Cmd {
 	}
 	defer func() { _ = log.Close() }()
 	c := exec.Command(os.Args[0], args...)
-	c.Env = append(os.Environ(), asConnector)
+	c.Env = connectorEnviron()
 	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		i.t.Fatal(err)
@@ -94,7 +102,7 @@ func (i *installed) command(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, os.Args[0], args...)
-	c.Env = append(os.Environ(), asConnector)
+	c.Env = connectorEnviron()
 	out, err := c.CombinedOutput()
 	return string(out), err
 }
@@ -198,6 +206,15 @@ spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions), lq)
 	i.stop()
 }
 
+// TestTwentyUpgradesUnderFullLoad is long: it runs where CONNECTOR_UPGRADES is full,
+// see make upgrades.
+func TestTwentyUpgradesUnderFullLoad(t *testing.T) {
+	if os.Getenv("CONNECTOR_UPGRADES") != "full" {
+		t.Skip("CONNECTOR_UPGRADES is not full (make upgrades)")
+	}
+	upgradeUnderLoad(t, 2000, 2000, 20)
+}
+
 func TestUpgradesInARowLoseNothingAndCloseNothing(t *testing.T) {
 	upgradeUnderLoad(t, 200, 300, 5)
 }
@@ -241,4 +258,20 @@ func (i *installed) quietSessions(n int) {
 	if got := int(stream.CachedInfo().State.Msgs); got != n {
 		i.t.Errorf("%d session events, want %d", got, n)
 	}
+}
+
+func (i *installed) logged() (string, error) {
+	text, err := os.ReadFile(i.log)
+	return string(text), err
+}
+
+// ready reports whether /readyz says so.
+func (i *installed) ready() bool {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + i.health + "/readyz")
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
