@@ -66,7 +66,11 @@ func TestAFlushOfMemoryThatIsFullCountsNothingTwice(t *testing.T) {
 			in.Pop(o, time.Now(), []byte("H=t1v2,ch=2,ph=86307627,id=1,dm=0;"))
 		}
 		open.Store(true)
-		if err := <-flushed; err != nil {
+		if err := errors.Join(<-flushed, in.Flush(t.Context())); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait() // what was dropped is reported then
+		if err := in.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}
 		in.Close()

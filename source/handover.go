@@ -159,7 +159,6 @@ func (f *Fleet) begin(downSince time.Time) {
 			f.adopt(h)
 		}
 	}
-	f.short = len(f.adopted) == 0
 	f.adopted = nil
 	for agent, m := range f.members {
 		switch o := listed[agent]; {
@@ -178,9 +177,9 @@ func (f *Fleet) begin(downSince time.Time) {
 	for _, o := range f.listed {
 		if f.members[o.Agent] == nil {
 			f.add(o, downSince)
-			f.short = true
 		}
 	}
+	f.short = f.up < f.wanted
 }
 
 // adopt makes the member of an agent that was another process's. mu is held.

@@ -12,11 +12,10 @@ import (
 const handoverProtocol = 1
 
 // The messages between a connector and its successor, in their order. Whoever
-// receives "failed" or the end of the line before "taken" was sent has to do with a
+// receives "failed", or the end of the line before "taken" was sent has to do with a
 // takeover that was given up.
 const (
 	kindHello    = "hello"    // successor: who it is
-	kindRefused  = "refused"  // predecessor: why nothing will come
 	kindListener = "listener" // predecessor: one listener
 	kindSpool    = "spool"    // predecessor: the spool is closed and unlocked
 	kindOpen     = "open"     // successor: it has the spool open and all parts made; stores what the predecessor still gets
@@ -26,7 +25,7 @@ const (
 	kindGot      = "got"      // successor: the message before this one was received
 	kindWhole    = "whole"    // predecessor: that was all
 	kindTaken    = "taken"    // successor: everything is its own from here on
-	kindFailed   = "failed"   // successor: why it gives up
+	kindFailed   = "failed"   // either: why it gives up
 )
 
 type helloBody struct {

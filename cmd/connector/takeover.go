@@ -90,17 +90,22 @@ func (t *takeover) takeListeners() error {
 			t.listeners[of] = listener
 		case kindSpool:
 			return m.Decode(&t.predecessor)
-		case kindRefused:
-			var why reasonBody
-			if err := m.Decode(&why); err != nil {
-				return err
-			}
-			return fmt.Errorf("it refuses: %s", why.Reason)
+		case kindFailed:
+			return reasonOf(m)
 		default:
 			m.Discard()
 			return fmt.Errorf("it said %q, expected %q", m.Kind, kindSpool)
 		}
 	}
+}
+
+// reasonOf is why the predecessor goes on itself.
+func reasonOf(m *handover.Message) error {
+	var why reasonBody
+	if err := m.Decode(&why); err != nil {
+		return err
+	}
+	return fmt.Errorf("it goes on itself: %s", why.Reason)
 }
 
 // gaveUp says what the end of the line means.
@@ -219,6 +224,8 @@ func (t *takeover) takeSources(d *daemon) (whole wholeBody, adopt func(), err er
 			if err := takeAgents(all[len(all)-1].Session, m); err != nil {
 				return whole, nil, err
 			}
+		case kindFailed:
+			return whole, nil, reasonOf(m)
 		case kindDesktops:
 			if len(all) == 0 || all[len(all)-1].Relay == nil {
 				m.Discard()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/callpop/connector/internal/handover"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/sink"
+	"github.com/callpop/connector/source"
 	"github.com/callpop/connector/source/relay"
 	"github.com/callpop/connector/source/session"
 )
@@ -261,7 +263,7 @@ func (h *handing) awaitOpen(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				if limit := h.running.Load().Intake.BufferBytes; h.intake.Queued() > limit/4*3 {
+				if limit := cmp.Or(h.running.Load().Intake.BufferBytes, source.DefaultBufferBytes); h.intake.Queued() > limit/4*3 {
 					cancel(errors.New("the successor takes too long to open the spool: source.buffer_bytes is three quarters full"))
 				}
 			}
@@ -402,9 +404,7 @@ func (h *handing) takeBack(why error) {
 			s.Unpause()
 		}
 	}
-	if !h.suspended && !h.shut {
-		_ = h.line.Send(kindRefused, reasonBody{why.Error()}) // it may be gone
-	}
+	_ = h.line.Send(kindFailed, reasonBody{why.Error()}) // it may be gone
 	close(h.over)
 	_ = h.line.Close() // which has the successor give up
 	<-h.ended

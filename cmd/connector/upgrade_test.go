@@ -191,11 +191,19 @@ spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions), lq)
 	if err := lq.WaitSessions(patient(t), sessions); err != nil {
 		t.Fatal(err)
 	}
+	client, err := nats.Connect("nats://"+i.embedded, nats.ReconnectWait(20*time.Millisecond), nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
 	stop := traffic(t, lq, agentRange(sessions), rate)
 	for range upgrades {
 		t.Log(strings.TrimSpace(i.upgrade()))
 	}
 	n := stop()
+	i.eventually("a client of embedded.listen to be connected again", func() bool {
+		return client.IsConnected() && int(client.Stats().Reconnects) == upgrades
+	})
 	sameAsSent(t, lq.Sent(), received(t, "nats://"+i.embedded, "CALLPOP", n))
 	totals := lq.Totals()
 	if totals.Accepted != sessions || totals.Live != sessions {
@@ -275,3 +283,5 @@ func (i *installed) ready() bool {
 	_ = response.Body.Close()
 	return response.StatusCode == http.StatusOK
 }
+
+func (i *installed) spoolDir() string { return filepath.Join(filepath.Dir(i.file), "spool") }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +59,7 @@ func (f *fakeSuccessor) hear(kind string) *handover.Message {
 		switch m.Kind {
 		case kind:
 			return m
-		case kindRefused, kindFailed:
+		case kindFailed:
 			f.t.Fatalf("wait for %s: %s", kind, m.Kind)
 		case handover.KindEvent:
 			var e handover.Event
@@ -188,7 +187,7 @@ spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions, listen), lq)
 	if err := lq.WaitSessions(patient(t), len(agents)); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(filepath.Dir(i.file), "spool")
+	dir := i.spoolDir()
 	stop := traffic(t, lq, agents, 500)
 	for n, death := range deaths {
 		t.Logf("it dies %s", death.name)

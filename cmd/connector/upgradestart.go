@@ -37,6 +37,15 @@ func (u *upgrading) settle(done control.Upgraded, err error) {
 	}
 }
 
+// forget has nobody wait for outcome any more.
+func (u *upgrading) forget(outcome chan upgradeOutcome) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.outcome == outcome {
+		u.outcome, u.child = nil, nil
+	}
+}
+
 // kill ends the child that was to be the successor, and reports whether there was one.
 func (u *upgrading) kill() bool {
 	u.mu.Lock()
@@ -79,6 +88,7 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest) (control
 	case o := <-outcome:
 		return o.done, o.err
 	case <-ctx.Done():
+		u.forget(outcome)
 		return control.Upgraded{}, context.Cause(ctx)
 	case err = <-ended:
 	}
@@ -90,9 +100,7 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest) (control
 		return o.done, o.err
 	default:
 	}
-	u.mu.Lock()
-	u.outcome, u.child = nil, nil
-	u.mu.Unlock()
+	u.forget(outcome)
 	d.log.Error("the successor ended before it took anything over: this process goes on", "error", err)
 	return control.Upgraded{}, fmt.Errorf("the successor ended before it took anything over: %w: the connector's log has its last words", err)
 }

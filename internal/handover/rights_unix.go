@@ -65,6 +65,8 @@ func (r *rights) Read(p []byte) (int, error) {
 		}
 	}
 	switch {
+	case errors.Is(err, io.EOF):
+		return n, io.EOF // as io.ReadFull has to see it
 	case err != nil:
 		return n, err
 	case flags&unix.MSG_CTRUNC != 0:

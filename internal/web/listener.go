@@ -176,10 +176,16 @@ func (l *Listener) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.limits.stopTimeout)
 		defer cancel()
+		// First nothing more is accepted, so that Shutdown knows all that was: it
+		// would leave a connection accepted at the last moment to be cut off.
+		_ = l.listener.Close()
+		err = <-served
 		if l.server.Shutdown(stop) != nil {
 			_ = l.server.Close() // a peer that does not finish is cut off
 		}
-		err = <-served
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("%s: serve on %s: %w", l.key, l.Addr(), err)

@@ -184,11 +184,13 @@ func (v *server) leave(ctx context.Context, s *Source) {
 	}
 	v.set.mu.Unlock()
 	if last {
+		v.start.Do(func() { close(v.done) }) // it never served
+		// Only now all that was accepted is known to Shutdown, which would leave a
+		// connection accepted at the last moment to be cut off.
+		<-v.done
 		if v.http.Shutdown(ctx) != nil {
 			_ = v.http.Close() // a peer that does not finish is cut off
 		}
-		v.start.Do(func() { close(v.done) }) // it never served
-		<-v.done
 	}
 	s.answering.Wait()
 }
