@@ -121,6 +121,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}
 	if d.spool, err = spool.Open(ctx, spool.Options{
 		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
+		Successor: d.takeover != nil,
 	}); err != nil {
 		return err
 	}

@@ -103,19 +103,22 @@ func (d *daemon) HandOver(ctx context.Context, conn *net.UnixConn) {
 	if err == nil {
 		d.log.Info("everything was handed over: this process ends", "successor", h.hello.Process, "version", h.hello.Version,
 			"sessions", h.result.Sessions, "desktops", h.result.Desktops, "paused", h.result.Paused.String())
-		d.upgrading.settle(h.result, nil) // now: whoever asked is cut off with the process
+		d.upgrading.settle(h.hello.Process, h.result, nil) // now: whoever asked is cut off with the process
 		d.handedOver(h)
 		return
 	}
 	d.log.Error("the handover was given up: this process goes on", "successor", h.hello.Process, "error", err)
 	h.takeBack(err)
-	d.upgrading.settle(control.Upgraded{}, err)
+	d.upgrading.settle(h.hello.Process, control.Upgraded{}, err)
 }
 
 // handedOver has the daemon end. The desk's turn is held.
 func (d *daemon) handedOver(h *handing) {
 	d.reloading.sources = nil
 	d.handing = h
+	if err := d.spool.Cede(); err != nil {
+		d.log.Warn("ceding the spool", "error", err)
+	}
 	if d.control != nil {
 		d.control.Cede()
 	}
@@ -434,7 +437,7 @@ func (h *handing) reopen() {
 			}
 			return
 		}
-		if time.Since(began) > reopenTimeout && h.upgrading.kill() {
+		if time.Since(began) > reopenTimeout && h.upgrading.kill(h.hello.Process) {
 			h.log.Warn("the successor was killed: it did not end, and kept the spool", "successor", h.hello.Process)
 		}
 		h.log.Warn("the spool cannot be opened again yet: events wait in memory", "error", err)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -57,9 +58,10 @@ http: {health: %q}
 log: {format: json}
 `, i.embedded, i.health), lq)
 	i.log = filepath.Join(filepath.Dir(i.file), "log")
-	i.process = i.spawn("run", "--config", i.file).Process.Pid
+	first := i.spawn("run", "--config", i.file).Process.Pid
+	i.process = first
 	t.Cleanup(func() {
-		_ = syscall.Kill(i.process, syscall.SIGKILL)
+		_ = syscall.Kill(-first, syscall.SIGKILL) // all that it became
 		if t.Failed() {
 			text, _ := os.ReadFile(i.log)
 			t.Logf("%s", text[max(0, len(text)-12_000):])
@@ -85,6 +87,7 @@ func (i *installed) spawn(args ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0], args...)
 	c.Env = connectorEnviron()
 	c.Stdout, c.Stderr = log, log
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.Start(); err != nil {
 		i.t.Fatal(err)
 	}
@@ -171,7 +174,9 @@ func traffic(t testing.TB, lq *lqsim.Server, agents []string, rate float64) (sto
 			n++
 		}
 	}()
-	return func() int { close(halt); return <-done }
+	stop = sync.OnceValue(func() int { close(halt); return <-done })
+	t.Cleanup(func() { stop() })
+	return stop
 }
 
 func agentRange(n int) []string {

@@ -81,7 +81,7 @@ func (f *fakeSuccessor) open() {
 	var err error
 	c := config.Default().Spool
 	c.Dir, c.MinFree = f.dir, 0
-	if f.spool, err = spool.Open(patient(f.t), spool.Options{Config: c}); err != nil {
+	if f.spool, err = spool.Open(patient(f.t), spool.Options{Config: c, Successor: true}); err != nil {
 		f.t.Fatal(err)
 	}
 }

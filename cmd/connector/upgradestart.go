@@ -16,8 +16,10 @@ import (
 
 // upgrading is the one upgrade that may be under way.
 type upgrading struct {
-	mu    sync.Mutex // guards what follows
-	child *os.Process
+	mu    sync.Mutex  // guards what follows
+	child *os.Process // nil once it was killed
+	// process is its id.
+	process int
 	// outcome has room for what becomes of the handover; nil where nobody asks.
 	outcome chan upgradeOutcome
 }
@@ -27,11 +29,12 @@ type upgradeOutcome struct {
 	err  error
 }
 
-// settle says what became of a handover, also of one that nobody here asked for.
-func (u *upgrading) settle(done control.Upgraded, err error) {
+// settle says what became of the handover to a process, which need not be one that was
+// started here.
+func (u *upgrading) settle(process int, done control.Upgraded, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.outcome != nil {
+	if u.outcome != nil && u.process == process {
 		u.outcome <- upgradeOutcome{done, err}
 		u.outcome = nil
 	}
@@ -46,11 +49,11 @@ func (u *upgrading) forget(outcome chan upgradeOutcome) {
 	}
 }
 
-// kill ends the child that was to be the successor, and reports whether there was one.
-func (u *upgrading) kill() bool {
+// kill ends a successor that was started here, and reports whether it was.
+func (u *upgrading) kill(process int) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.child == nil {
+	if u.child == nil || u.process != process {
 		return false
 	}
 	child := u.child
@@ -78,7 +81,7 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest) (control
 		u.mu.Unlock()
 		return control.Upgraded{}, fmt.Errorf("start the successor: %w", err)
 	}
-	u.outcome, u.child = outcome, command.Process
+	u.outcome, u.child, u.process = outcome, command.Process, command.Process.Pid
 	u.mu.Unlock()
 	d.log.Info("a successor was started", "successor", command.Process.Pid, "program", command.Path)
 

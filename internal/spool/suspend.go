@@ -19,7 +19,7 @@ var (
 )
 
 // Suspend stops the embedded server in order and unlocks the directory, so that
-// another process can open it. Calls wait, as during a restart, until [Spool.Resume];
+// another process can open it, as [Options.Successor]. Calls wait, as during a restart, until [Spool.Resume];
 // emits under way may return [ErrRestarted]. It is refused while the server does not
 // run. Close may follow, and leaves to the other process what is its.
 func (s *Spool) Suspend(ctx context.Context) error {
@@ -35,6 +35,15 @@ func (s *Spool) Suspend(ctx context.Context) error {
 func (s *Spool) Resume(ctx context.Context) error {
 	if err := s.turn(ctx, true); err != nil {
 		return fmt.Errorf("resume spool: %w", err)
+	}
+	return nil
+}
+
+// Cede says that the successor has the spool for good: from then on this one can
+// only be closed.
+func (s *Spool) Cede() error {
+	if passing := s.passing.Swap(nil); passing != nil {
+		return passing.Close()
 	}
 	return nil
 }
@@ -66,6 +75,12 @@ func (s *Spool) suspended(t turn) {
 		t.done <- errNoEngine
 		return
 	}
+	passing, err := lockAs(s.config.Dir, passingFile)
+	if err != nil {
+		t.done <- err
+		return
+	}
+	s.passing.Store(passing)
 	e.retire()
 	s.set(nil, Suspended, "another process may have it")
 	s.closeBooks(e)
@@ -120,5 +135,5 @@ func (s *Spool) regain() (err error) {
 	}
 	s.startTails(e)
 	s.settle(e)
-	return nil
+	return s.Cede()
 }

@@ -29,7 +29,13 @@ func TestASuspendedSpoolIsAnothersAndGoesOnWithWhatThatOneWrote(t *testing.T) {
 	if err := s.Suspend(testContext(t)); err == nil {
 		t.Error("it can be suspended twice")
 	}
-	other := openSpool(t, testOptions(dir))
+	if _, err := Open(testContext(t), testOptions(dir)); err == nil || !strings.Contains(err.Error(), "is being handed over by process") {
+		t.Errorf("opened by one who is no successor: %v", err)
+	}
+	if holder, err := CheckDir(dir); err != nil || holder == "" {
+		t.Errorf("the directory is held by %q: %v", holder, err)
+	}
+	other := openSpool(t, successorOptions(dir))
 	if err := s.Resume(testContext(t)); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a resume while another has it: %v", err)
 	}
@@ -67,13 +73,19 @@ func TestASuspendedSpoolIsAnothersAndGoesOnWithWhatThatOneWrote(t *testing.T) {
 	}
 }
 
+func successorOptions(dir string) Options {
+	o := testOptions(dir)
+	o.Successor = true
+	return o
+}
+
 func TestClosingASuspendedSpoolLeavesItToItsOwner(t *testing.T) {
 	dir := t.TempDir()
 	s := openSpool(t, testOptions(dir))
 	if err := s.Suspend(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	other := openSpool(t, testOptions(dir))
+	other := openSpool(t, successorOptions(dir))
 	closeSpool(t, s)
 	if err := other.Emit(testContext(t), newEvent(1)); err != nil {
 		t.Error(err)
