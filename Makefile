@@ -63,6 +63,10 @@ fuzz: ## Fuzz each target of frame and pop for FUZZTIME
 bench: ## Measure every figure of docs/performance.md and write it there: hours
 	CONNECTOR_BENCH=full go test ./internal/bench -run Figures -count=1 -v -timeout 12h
 
+.PHONY: bench-targets
+bench-targets: ## The same in short runs, medians for the targets alone: three quarters of an hour
+	CONNECTOR_BENCH=targets go test ./internal/bench -run Figures -count=1 -v -timeout 3h
+
 .PHONY: bench-quick
 bench-quick: ## The same, one short run of each: some minutes
 	CONNECTOR_BENCH=quick go test ./internal/bench -run Figures -count=1 -v -timeout 2h

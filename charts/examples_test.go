@@ -79,15 +79,11 @@ func load(t *testing.T, all []object) *config.Config {
 		}
 		return key + ": " + filepath.Join(root, path)
 	})
-	text, knows := withoutReplicas(text)
 	var environ []string
 	for _, variable := range at(container, "env").([]any) {
 		value, ok := at(variable, "value").(string)
 		if !ok {
 			value = "0" // the pod's index, from its label
-		}
-		if at(variable, "name") == "CONNECTOR_REPLICAS__INDEX" && !knows {
-			continue
 		}
 		environ = append(environ, at(variable, "name").(string)+"="+value)
 	}
@@ -158,14 +154,6 @@ func TestWhatTheChartDoesNotKnowReachesTheConnectorUnchanged(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
 	}
-}
-
-// withoutReplicas serves a connector that does not know replicas.
-func withoutReplicas(text string) (string, bool) {
-	if _, knows := reflect.TypeFor[config.Config]().FieldByName("Replicas"); knows {
-		return text, true
-	}
-	return regexp.MustCompile(`(?m)^replicas:\n(  .*\n)+`).ReplaceAllString(text, ""), false
 }
 
 // sorted is the objects by kind and name: Helm 4 has another order.

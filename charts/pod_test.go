@@ -51,11 +51,7 @@ func containerLine(t *testing.T, root string, spec any) string {
 	container := at(spec, "containers", 0)
 	line := `env -i PATH="$PATH"`
 	variables, _ := at(container, "env").([]any)
-	_, knows := withoutReplicas("")
 	for _, variable := range variables {
-		if at(variable, "name") == "CONNECTOR_REPLICAS__INDEX" && !knows {
-			continue
-		}
 		value, ok := at(variable, "value").(string)
 		if !ok {
 			value = "0" // the pod's index
@@ -110,8 +106,7 @@ func TestTheTrialWorks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	config, _ := withoutReplicas(at(find(t, all, "ConfigMap", "connector"), "data", "connector.yaml").(string))
-	put("etc/connector/config/connector.yaml", config)
+	put("etc/connector/config/connector.yaml", at(find(t, all, "ConfigMap", "connector"), "data", "connector.yaml").(string))
 	put("etc/connector/files/readers/password", "secret")
 	put("etc/connector/files/readers/login", "reader:secret")
 	put("etc/hosts", "127.0.0.1 localhost connector-simulator\n")

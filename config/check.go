@@ -56,6 +56,7 @@ func (c *Config) check(m *mistakes) {
 	part("feed", &c.Feed)
 	part("log", &c.Log)
 	part("replicas", &c.Replicas)
+	part("telemetry", &c.Telemetry)
 	timeout := (*path)(nil).at("shutdown_timeout")
 	if (c.ShutdownTimeout < minShutdown || c.ShutdownTimeout > maxShutdown) && !m.within(timeout) {
 		m.wrong(timeout, shortDuration(c.ShutdownTimeout), shortDuration(minShutdown)+" to "+shortDuration(maxShutdown))

@@ -32,6 +32,8 @@ type Config struct {
 	Feed feed.Config `koanf:"feed"`
 	// Log is what the daemon writes to standard error.
 	Log telemetry.Config `koanf:"log"`
+	// Telemetry is what the daemon sends to an OpenTelemetry collector.
+	Telemetry telemetry.Export `koanf:"telemetry"`
 	// ShutdownTimeout is how long stopping may take. For three quarters of it the
 	// sinks empty the spool.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
@@ -107,6 +109,7 @@ func Default() Config {
 		HTTP:            web.DefaultConfig(),
 		Feed:            feed.DefaultConfig(),
 		Log:             telemetry.DefaultConfig(),
+		Telemetry:       telemetry.DefaultExport(),
 		ShutdownTimeout: 20 * time.Second,
 		Replicas:        source.DefaultReplicas(),
 		Watch:           true,

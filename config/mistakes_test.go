@@ -51,9 +51,9 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 		{"a section in the wrong case", with("Spool: {}\n"), `connector.yaml:7: Spool is not a known key: did you mean spool?`},
 		{"a key in the wrong case", with("sinks:\n  - {name: n, type: nats, Url: nats://h}\n"), `connector.yaml:8: sinks[0].Url is not a known key: did you mean url?`},
 		{"a key in camel case", with("spool: {maxAge: 1h}\n"), `connector.yaml:7: spool.maxAge is not a known key: did you mean max_age?`},
-		{"a path for a key", with("spool.sync: 1s\n"), `connector.yaml:7: "spool.sync" is not a known key: expected one of drain_pace, embedded, feed, http, log, replicas, shutdown_timeout, sinks, source, sources, spool, watch`},
+		{"a path for a key", with("spool.sync: 1s\n"), `connector.yaml:7: "spool.sync" is not a known key: expected one of drain_pace, embedded, feed, http, log, replicas, shutdown_timeout, sinks, source, sources, spool, telemetry, watch`},
 		{"nothing for a key", with("spool: {\"\": 1}\n"), `connector.yaml:7: spool."" is not a known key: expected one of dir, max_age, max_bytes, min_free, sync`},
-		{"a number for a key", with("5: 5\n"), `connector.yaml:7: 5 is not a known key: expected one of drain_pace, embedded, feed, http, log, replicas, shutdown_timeout, sinks, source, sources, spool, watch`},
+		{"a number for a key", with("5: 5\n"), `connector.yaml:7: 5 is not a known key: expected one of drain_pace, embedded, feed, http, log, replicas, shutdown_timeout, sinks, source, sources, spool, telemetry, watch`},
 		{"a key of another kind of sink", with("sinks:\n  - {name: n, type: kafka, brokers: [h:1], max_in_flight: 5}\n"), `connector.yaml:8: sinks[0].max_in_flight is not a known key: expected one of acks, balancer, batch_bytes, batch_records, brokers, client_id, compression, create_topics, dead_letter_topic, name, publish_timeout, sasl, session_topic, start, tls, topic, type`},
 
 		{"a section without a value", with("spool:\n"), `connector.yaml:7: spool has no value: expected keys and values, or the key left out`},
@@ -127,7 +127,7 @@ func TestEachMistakeIsOneClearLine(t *testing.T) {
 
 		{"a value that is long", with("spool: {max_age: '" + strings.Repeat("号", 100) + "'}\n"), `connector.yaml:7: spool.max_age is "` + strings.Repeat("号", 26) + `"…: expected a duration with a unit, such as 5s`},
 		{"a number that is long", with("spool: {max_age: " + strings.Repeat("1", 100) + "}\n"), `connector.yaml:7: spool.max_age is "` + strings.Repeat("1", 80) + `"…: expected a duration with a unit, such as 5s`},
-		{"a key that is long", with(strings.Repeat("k", 100) + ": 1\n"), `connector.yaml:7: "` + strings.Repeat("k", 64) + `"… is not a known key: expected one of drain_pace, embedded, feed, http, log, replicas, shutdown_timeout, sinks, source, sources, spool, watch`},
+		{"a key that is long", with(strings.Repeat("k", 100) + ": 1\n"), `connector.yaml:7: "` + strings.Repeat("k", 64) + `"… is not a known key: expected one of drain_pace, embedded, feed, http, log, replicas, shutdown_timeout, sinks, source, sources, spool, telemetry, watch`},
 		{"control characters in a key and a value", with("spool: {\"a\\e[2J\\n\": 1, max_age: \"\\e\\n\\u202e\", max_bytes: \"\\x01\\n\"}\n"), `connector.yaml:7: spool.max_age is "\x1b\n\u202e": expected a duration with a unit, such as 5s` + "\n" +
 			`connector.yaml:7: spool.max_bytes is "\x01\n": not a size in bytes, such as 256MiB or 4GiB` + "\n" +
 			`connector.yaml:7: spool."a\x1b[2J\n" is not a known key: expected one of dir, max_age, max_bytes, min_free, sync`},

@@ -306,3 +306,63 @@ func TestLossesAreCountedAndSaidOnceAnEpisode(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatDamageTookIsToldFromWhatTheLimitsTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spool := sinktest.NewSpool()
+		emit(t, spool, events(1000, 1000)...)
+		spool.Expire(pops, 10)
+		spool.Damage(pops, 500, 504)
+		spool.Damage(pops, 600, 600)
+		r := start(t, spool, &sinktest.Memory{}, only(pops))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := line(r.Forwarder, pops); got.Lost != 16 || got.Delivered != 984 {
+			t.Errorf("lost %d and delivered %d of 1000", got.Lost, got.Delivered)
+		}
+		r.stop(t)
+		for _, said := range []string{
+			`"events left the spool before the sink had them: its limits are too small for this backlog" sink=events type=callpop.v1 lost=10`,
+			`"events in the spool were damaged before the sink had them: it goes on behind them" sink=events type=callpop.v1 lost=`,
+			`"the sink has caught up after losses" sink=events type=callpop.v1 lost=16 damaged=6`,
+		} {
+			if n := strings.Count(r.log.String(), said); n != 1 {
+				t.Errorf("%s was said %d times:\n%s", said, n, r.log)
+			}
+		}
+	})
+}
+
+func TestLossesGoOnInOneEpisodeUntilTheSinkHasCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spool := sinktest.NewSpool()
+		var away atomic.Bool
+		away.Store(true)
+		s := &sinktest.Memory{Before: func(_ context.Context, records []sink.Record) error {
+			if away.Load() {
+				return errAway
+			}
+			if records[0].Sequence > 2000 {
+				spool.Expire(pops, 4000) // the limits go on while the sink catches up
+			}
+			return nil
+		}}
+		emit(t, spool, events(5000, 5000)...)
+		r := start(t, spool, s, only(pops))
+		time.Sleep(time.Second)
+		spool.Expire(pops, 2000)
+		away.Store(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		got := line(r.Forwarder, pops)
+		if got.Lost < 1000 || got.Lost+got.Delivered != 5000 {
+			t.Errorf("lost %d and delivered %d of 5000", got.Lost, got.Delivered)
+		}
+		r.stop(t)
+		for said, want := range map[string]int{"events left the spool before": 1, "caught up after losses": 1} {
+			if n := strings.Count(r.log.String(), said); n != want {
+				t.Errorf("%q was said %d times, want %d:\n%s", said, n, want, r.log)
+			}
+		}
+	})
+}

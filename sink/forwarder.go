@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/callpop/connector/internal/tracing"
 	"github.com/callpop/connector/schema"
 )
 
@@ -27,8 +28,14 @@ type Options struct {
 	Start Start
 	// Logger is told of each change of state; nil: nobody is.
 	Logger *slog.Logger
+	// System is what the sink publishes to, nats or kafka: messaging.system in
+	// metrics.
+	System string
 	// Meter makes the metrics of this package; nil: none.
 	Meter metric.Meter
+	// Tracer makes the publish spans of the events whose traces are sampled; nil:
+	// none.
+	Tracer *tracing.Tracer
 }
 
 // Forwarder carries events from the spool to one sink. Each event type has a line
@@ -60,7 +67,7 @@ func New(o Options) (*Forwarder, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	m, err := newMetrics(o.Meter)
+	m, err := newMetrics(o.Meter, o.System)
 	if err != nil {
 		return nil, fmt.Errorf("make forwarder %s: %w", o.Name, err)
 	}
@@ -78,10 +85,14 @@ func New(o Options) (*Forwarder, error) {
 			start:      o.Start,
 			log:        o.Logger.With(slog.String("sink", o.Name), slog.String("type", string(t))),
 			metrics:    m,
-			attributes: lineAttributes(o.Name, t),
+			labels:     newLabels(o.Name, o.System, t),
 			duplicates: duplicates,
 			condition:  newCondition(t, time.Now()),
+			publishing: newPublishing(o.Tracer, o.Name, t, o.Sink),
 		})
+	}
+	for _, l := range f.lines {
+		m.begin(&l.labels)
 	}
 	return f, nil
 }
@@ -109,7 +120,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	if !f.running.TryLock() {
 		return ErrRunning
 	}
-	observed, err := f.metrics.observeAges(f.lines)
+	observed, err := f.metrics.observe(f)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/callpop/connector/schema"
 )
 
@@ -39,9 +37,10 @@ type line struct {
 	start      Start
 	log        *slog.Logger
 	metrics    *metrics
-	attributes metric.MeasurementOption
+	labels     labels
 	duplicates DuplicateCounter // nil where the sink does not count them
 	condition  *condition
+	publishing *publishing
 
 	// What follows belongs to the line's goroutine.
 	window window
@@ -58,8 +57,10 @@ type line struct {
 	// readError is the spool's, until it gives events again.
 	readError error
 	trouble   trouble
-	lost      uint64 // in the present episode of losses
+	lost      losses // in the present episode of losses
 	known     uint64 // duplicates counted so far
+	// warned is when a refusal was last a warning.
+	warned time.Time
 }
 
 // prepare finds where the line begins and stores it, so that whatever enters the
@@ -121,6 +122,7 @@ func (l *line) run(ctx context.Context) error {
 	feeding.Go(func() { l.feed.run(ctx, begin) })
 	l.loop(ctx)
 	feeding.Wait()
+	l.window.abandon()
 
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cursorTimeout)
 	defer cancel()
@@ -175,7 +177,7 @@ func (l *line) wake() (at time.Time, ok bool) {
 
 // take takes what the feed has read, or its error.
 func (l *line) take(ctx context.Context, f fetched) {
-	if f.lost > 0 {
+	if f.lost.all() > 0 {
 		l.lose(ctx, f.lost)
 	}
 	if f.err != nil {
@@ -197,14 +199,15 @@ func (l *line) take(ctx context.Context, f fetched) {
 
 // publish makes one call for l.call and settles it.
 func (l *line) publish(ctx context.Context) {
+	l.publishing.begin(&l.window, &l.call)
 	begun := time.Now()
 	err := l.sink.Publish(ctx, l.call.records)
 	now := time.Now()
-	l.metrics.duration.Record(ctx, now.Sub(begun).Seconds(), l.attributes)
+	l.metrics.calls.Record(ctx, now.Sub(begun).Seconds(), l.labels.attempt(err).record...)
 	l.settle(ctx, &l.call, err, now)
 	if l.duplicates != nil {
 		if n := l.duplicates.Duplicates(l.typ); n > l.known {
-			l.metrics.duplicates.Add(ctx, int64(n-l.known), l.attributes)
+			l.metrics.duplicates.Add(ctx, int64(n-l.known), l.labels.count...)
 			l.known = n
 		}
 	}

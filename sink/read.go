@@ -12,9 +12,17 @@ import (
 // the last time, or an error that it is getting over by itself.
 type fetched struct {
 	records []Record
-	lost    uint64
+	lost    losses
 	err     error
 }
+
+// losses are events that were gone before the sink had them.
+type losses struct {
+	// limits are those that the spool's limits took, or a purge.
+	limits, damage uint64
+}
+
+func (l losses) all() uint64 { return l.limits + l.damage }
 
 // feed reads one event type from the spool, ahead of the line, as much as the
 // line asks for and no more. It opens a new reader whenever one breaks.
@@ -32,7 +40,7 @@ func newFeed(s Spool, t schema.Type) *feed {
 // run answers requests until ctx is done. It begins after the sequence after.
 func (f *feed) run(ctx context.Context, after uint64) {
 	var reader Reader
-	var lost uint64 // of this reader
+	var lost losses // of this reader
 	drop := func() {
 		if reader != nil {
 			_ = reader.Close() // it is spent; there is nothing to save
@@ -51,11 +59,12 @@ func (f *feed) run(ctx context.Context, after uint64) {
 			var answer fetched
 			if reader == nil {
 				reader, answer.err = f.open(ctx, &after)
-				lost = 0
+				lost = losses{}
 			}
 			if answer.err == nil {
 				answer.records, answer.err = reader.Next(ctx, limit)
-				answer.lost, lost = reader.Lost()-lost, reader.Lost()
+				now := losses{limits: reader.Lost() - reader.Damaged(), damage: reader.Damaged()}
+				answer.lost, lost = losses{now.limits - lost.limits, now.damage - lost.damage}, now
 			}
 			if ctx.Err() != nil {
 				return

@@ -53,10 +53,17 @@ func (l *line) report(ctx context.Context, err error) {
 			slog.Duration("after", now.Sub(l.trouble.since)), slog.Uint64("retries", l.trouble.retries), slog.Uint64("delivered", l.trouble.delivered))
 		l.trouble = trouble{}
 	}
-	if l.lost > 0 && state == Idle {
-		l.log.WarnContext(ctx, "the sink has caught up after losses", slog.Uint64("lost", l.lost))
-		l.lost = 0
+	if l.lost.all() > 0 && state == Idle && l.caughtUp(ctx) {
+		l.log.WarnContext(ctx, "the sink has caught up after losses", slog.Uint64("lost", l.lost.all()), slog.Uint64("damaged", l.lost.damage))
+		l.lost = losses{}
 	}
+}
+
+// caughtUp reports whether nothing of the spool waits any more. A window that is
+// empty does not say so: while a backlog is read, it is that now and then.
+func (l *line) caughtUp(ctx context.Context) bool {
+	first, last, err := l.spool.Bounds(ctx, l.typ)
+	return err == nil && (l.window.cursor() >= last || first > last)
 }
 
 func (l *line) state() State {
@@ -70,12 +77,17 @@ func (l *line) state() State {
 	}
 }
 
-// lose notes that the spool's limits took events before they were delivered.
-func (l *line) lose(ctx context.Context, n uint64) {
-	if l.lost == 0 {
-		l.log.ErrorContext(ctx, "events left the spool before the sink had them: its limits are too small for this backlog", slog.Uint64("lost", n))
+// lose notes that events were gone before they were delivered: once in an episode
+// for what the spool's limits took, and once for what was damaged.
+func (l *line) lose(ctx context.Context, n losses) {
+	if l.lost.limits == 0 && n.limits > 0 {
+		l.log.ErrorContext(ctx, "events left the spool before the sink had them: its limits are too small for this backlog", slog.Uint64("lost", n.limits))
 	}
-	l.lost += n
-	l.metrics.lost.Add(ctx, int64(n), l.attributes)
-	l.condition.update(func(s *Status) { s.Lost += n })
+	if l.lost.damage == 0 && n.damage > 0 {
+		l.log.ErrorContext(ctx, "events in the spool were damaged before the sink had them: it goes on behind them", slog.Uint64("lost", n.damage))
+	}
+	l.lost.limits += n.limits
+	l.lost.damage += n.damage
+	l.metrics.lost.Add(ctx, int64(n.all()), l.labels.count...) //nolint:gosec // a count
+	l.condition.update(func(s *Status) { s.Lost += n.all() })
 }

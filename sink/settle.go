@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/spool"
+	"github.com/callpop/connector/internal/tracing"
 	"github.com/callpop/connector/schema"
 )
 
@@ -67,19 +68,23 @@ func (l *line) settle(ctx context.Context, c *call, err error, now time.Time) {
 		case stored:
 			answered = true
 			delivered++
-			w.entries[place].settled = true
+			w.entries[place].settle(nil, now)
 			w.succeed(r.Key)
+			l.metrics.delivery.Record(ctx, max(0, now.Sub(r.Time).Seconds()), l.labels.record...)
 		case refused:
 			answered = true
 			broken[r.Key] = true
-			if err := l.refuse(ctx, r, cause); err != nil {
+			l.metrics.attempts.Add(ctx, 1, l.labels.attempt(cause).count...)
+			if err := l.refuse(tracing.Context(ctx, &r.Event), r, cause); err != nil {
 				fail(r.Key, err)
 				break
 			}
-			w.entries[place].settled = true
+			w.entries[place].settle(cause, now)
 			w.succeed(r.Key)
 		case failed:
 			broken[r.Key] = true
+			l.metrics.attempts.Add(ctx, 1, l.labels.attempt(cause).count...)
+			w.entries[place].fail(cause, now)
 			fail(r.Key, cause)
 		case held:
 		}
@@ -104,9 +109,12 @@ func (l *line) settle(ctx context.Context, c *call, err error, now time.Time) {
 		l.trouble.retries += retries
 		l.trouble.delivered += delivered
 	}
-	l.metrics.published.Add(ctx, int64(delivered), l.attributes)
+	l.metrics.published.Add(ctx, int64(delivered), l.labels.count...)
+	if delivered > 0 {
+		l.metrics.attempts.Add(ctx, int64(delivered), l.labels.attempt(nil).count...)
+	}
 	if retries > 0 {
-		l.metrics.retries.Add(ctx, int64(retries), l.attributes)
+		l.metrics.retries.Add(ctx, int64(retries), l.labels.count...)
 	}
 	l.condition.update(func(s *Status) {
 		s.Delivered += delivered
@@ -132,6 +140,18 @@ func judge(cause error, broken bool) verdict {
 	}
 }
 
+// refusalInterval is how often a refusal is a warning: a stream that refuses every
+// event would have each one warn.
+const refusalInterval = time.Minute
+
+func (l *line) refusalLevel(now time.Time) slog.Level {
+	if now.Sub(l.warned) < refusalInterval {
+		return slog.LevelDebug
+	}
+	l.warned = now
+	return slog.LevelWarn
+}
+
 // refuse makes a dead letter of a record that the sink refused for good. A dead
 // letter that is refused itself stays where it is, in the spool: there is no dead
 // letter of a dead letter.
@@ -151,15 +171,15 @@ func (l *line) refuse(ctx context.Context, r *Record, cause error) error {
 			l.log.ErrorContext(ctx, "the sink refused an event whose dead letter is too large: it stays in the spool",
 				slog.String("id", r.ID), slog.String("error", errorText(cause)))
 			l.condition.update(func(s *Status) { s.Refused++ })
-			l.metrics.deadLetters.Add(ctx, 1, l.attributes)
+			l.metrics.deadLetters.Add(ctx, 1, l.labels.count...)
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("store a dead letter: %w", err)
 		}
-		l.log.WarnContext(ctx, "the sink refused an event: it went to the dead letters",
+		l.log.Log(ctx, l.refusalLevel(time.Now()), "the sink refused an event: it went to the dead letters",
 			slog.String("id", r.ID), slog.String("dead_letter", event.ID), slog.String("error", errorText(cause)))
 		l.condition.update(func(s *Status) { s.DeadLettered++ })
 	}
-	l.metrics.deadLetters.Add(ctx, 1, l.attributes)
+	l.metrics.deadLetters.Add(ctx, 1, l.labels.count...)
 	return nil
 }

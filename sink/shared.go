@@ -25,6 +25,7 @@ func NewShared(s Sink) *Shared { return &Shared{sink: s, turns: map[schema.Type]
 var (
 	_ Sink             = (*Shared)(nil)
 	_ DuplicateCounter = (*Shared)(nil)
+	_ Located          = (*Shared)(nil)
 )
 
 // Publish waits for the turn of the records' event type, then publishes; see
@@ -58,6 +59,14 @@ func (s *Shared) Duplicates(t schema.Type) uint64 {
 		return counter.Duplicates(t)
 	}
 	return 0
+}
+
+// Destination is that of a sink that says it; see [Located].
+func (s *Shared) Destination(t schema.Type) Destination {
+	if located, ok := s.sink.(Located); ok {
+		return located.Destination(t)
+	}
+	return Destination{}
 }
 
 // Close closes the sink; see [Sink].

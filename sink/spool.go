@@ -34,9 +34,10 @@ type Reader interface {
 	// first one. An error other than ctx's means that the reader is spent: close
 	// it and read again from the last event that it gave.
 	Next(ctx context.Context, limit int) ([]Record, error)
-	// Lost counts the events that the spool's limits took away before this reader
-	// came to them.
+	// Lost counts the events that were gone before this reader came to them.
 	Lost() uint64
+	// Damaged counts those of Lost that damage took, and not the spool's limits.
+	Damaged() uint64
 	// Close ends the reader.
 	Close() error
 }

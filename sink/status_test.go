@@ -119,10 +119,22 @@ func collect(t *testing.T, reader *metric.ManualReader) map[string]float64 {
 			put := func(set attribute.Set, value float64) {
 				name, _ := set.Value("sink")
 				typ, _ := set.Value("type")
-				if name.AsString() != "events" || set.Len() != 2 {
+				key := m.Name + " " + typ.AsString()
+				others := 0
+				for _, attribute := range []attribute.Key{
+					"state", "error.type", "messaging.system", "messaging.operation.name", "messaging.operation.type",
+				} {
+					if value, ok := set.Value(attribute); ok {
+						others++
+						if !strings.HasPrefix(string(attribute), "messaging.") {
+							key += " " + value.AsString()
+						}
+					}
+				}
+				if name.AsString() != "events" || set.Len() != 2+others {
 					t.Errorf("metric %s has the attributes %v", m.Name, set.ToSlice())
 				}
-				values[m.Name+" "+typ.AsString()] = value
+				values[key] = value
 			}
 			switch data := m.Data.(type) {
 			case metricdata.Sum[int64]:
@@ -179,20 +191,43 @@ func TestTheMetricsCountWhatHappened(t *testing.T) {
 		emit(t, r.spool, all...)
 		synctest.Wait()
 		at := time.Now()
-		if got, want := collect(t, reader)["callpop.sink.undelivered.age callpop.v1"], time.Since(at).Seconds(); got != want {
+		away := collect(t, reader)
+		if got, want := away["callpop.sink.undelivered.age callpop.v1"], time.Since(at).Seconds(); got != want {
 			t.Errorf("age %v, want %v", got, want)
+		}
+		for name, want := range map[string]float64{
+			"callpop.sink.backlog callpop.v1":          5,
+			"callpop.sink.state callpop.v1 retrying":   1,
+			"callpop.sink.state callpop.v1 publishing": 0,
+			"callpop.sink.state callpop.v1 idle":       0,
+			"callpop.sink.published callpop.v1":        0,
+			"callpop.sink.dead_letters callpop.v1":     0,
+			"callpop.sink.lost callpop.v1":             0,
+		} {
+			if got, there := away[name]; got != want || !there {
+				t.Errorf("%s: %v, %t, want %v", name, got, there, want)
+			}
 		}
 		c.duplicates.Store(3)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		got := collect(t, reader)
 		for name, want := range map[string]float64{
-			"callpop.sink.published callpop.v1":        4,
-			"callpop.sink.retries callpop.v1":          10,
-			"callpop.sink.duplicates callpop.v1":       3,
-			"callpop.sink.dead_letters callpop.v1":     1,
-			"callpop.sink.publish.duration callpop.v1": 3,
-			"callpop.sink.undelivered.age callpop.v1":  0,
+			"callpop.sink.published callpop.v1":         4,
+			"callpop.sink.retries callpop.v1":           10,
+			"callpop.sink.duplicates callpop.v1":        3,
+			"callpop.sink.dead_letters callpop.v1":      1,
+			"callpop.sink.undelivered.age callpop.v1":   0,
+			"callpop.sink.delivery.duration callpop.v1": 4,
+			"callpop.sink.backlog callpop.v1":           0,
+			"callpop.sink.state callpop.v1 idle":        1,
+			"callpop.sink.state callpop.v1 retrying":    0,
+
+			"messaging.client.sent.messages callpop.v1":              4,
+			"messaging.client.sent.messages callpop.v1 _OTHER":       10,
+			"messaging.client.sent.messages callpop.v1 refused":      1,
+			"messaging.client.operation.duration callpop.v1 _OTHER":  2,
+			"messaging.client.operation.duration callpop.v1 refused": 1,
 		} {
 			if got[name] != want {
 				t.Errorf("%s: %v, want %v", name, got[name], want)

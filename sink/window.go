@@ -35,6 +35,9 @@ type window struct {
 type entry struct {
 	record  Record
 	settled bool
+	// attempts and failure, the last one's kind, are for the record's span.
+	attempts int
+	failure  string
 }
 
 // retry is the state of a key whose last attempt failed.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"time"
 
@@ -25,13 +26,39 @@ func NewAssembler() *Assembler {
 	return &Assembler{fields: map[string]string{}, extra: map[string]string{}}
 }
 
-// Labels say what a pop was, for metrics; they hold no agent and no number.
+// Labels say what a pop was, for metrics. They hold no agent, no number, and only
+// words of closed sets, whatever came over the socket.
 type Labels struct {
 	Format schema.Format
-	Mode   schema.Mode
-	// Reason is why it became a dead letter; empty for a pop.
+	// Mode is that of the pop, [NoMode] or [OtherMode].
+	Mode schema.Mode
+	// Reason is why there is no pop: a [pop.Reason], or where the bytes were no
+	// whole frame that of the dead letter. Empty for a pop.
 	Reason string
 }
+
+// The modes of pops that have none of the manual's.
+const (
+	// NoMode: the format does not tell (t1v1 to t1v3, callbacks).
+	NoMode schema.Mode = "none"
+	// OtherMode: a code that the manual does not name.
+	OtherMode schema.Mode = "other"
+)
+
+func labelsOf(e *schema.CallPop) Labels {
+	mode := e.Pop.Mode
+	switch {
+	case e.Pop.Code == 0:
+		mode = NoMode
+	case mode == "":
+		mode = OtherMode
+	}
+	return Labels{Format: e.Format, Mode: mode}
+}
+
+// began is when the call of the last pop began, on its server's clock; zero where
+// that pop does not say, or there was none.
+func (a *Assembler) began() time.Time { return a.event.Call.StartedAt }
 
 // Pop makes a CallPop of a pop string as it came from a socket, or a DeadLetter
 // where neither number nor call can be had of it; the error, a [pop.Error], then
@@ -55,7 +82,12 @@ func (a *Assembler) use(d *Decoding) {
 func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (schema.Event, Labels, error) {
 	if err != nil {
 		letter := a.DeadLetter(o, at, raw, schema.ReasonUndecodable, err.Error())
-		return letter, Labels{Reason: schema.ReasonUndecodable}, err
+		labels := Labels{Reason: schema.ReasonUndecodable}
+		var undecodable *pop.Error
+		if errors.As(err, &undecodable) {
+			labels.Reason = string(undecodable.Reason)
+		}
+		return letter, labels, err
 	}
 	p, e := &a.pop, &a.event
 	agent := o.Agent
@@ -81,7 +113,7 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	if p.Lossy {
 		e.RawBase64 = base64.StdEncoding.EncodeToString(raw)
 	}
-	return e.Event(), Labels{Format: e.Format, Mode: e.Pop.Mode}, nil
+	return e.Event(), labelsOf(e), nil
 }
 
 // describe fills the event with what the pop and its origin say.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/source/pop"
 )
 
 func assembled(t *testing.T, o *Origin, raw string) schema.CallPop {
@@ -92,7 +93,7 @@ func TestAnAssemblerThatIsUsedAgainForgetsThePopBefore(t *testing.T) {
 func TestUndecodableBytesBecomeADeadLetterWithTheirBytes(t *testing.T) {
 	raw := []byte("\xff\xfe\x00garbage")
 	event, labels, err := NewAssembler().Pop(testOrigin(t, "801"), time.Now(), raw)
-	if err == nil || labels.Reason != schema.ReasonUndecodable || event.Type != schema.TypeDeadLetter {
+	if err == nil || labels.Reason != string(pop.Unrecognised) || event.Type != schema.TypeDeadLetter {
 		t.Fatalf("got %v, %+v, %v", event, labels, err)
 	}
 	var letter schema.DeadLetter
@@ -100,7 +101,7 @@ func TestUndecodableBytesBecomeADeadLetterWithTheirBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	bytes, err := base64.StdEncoding.DecodeString(letter.RawBase64)
-	if err != nil || string(bytes) != string(raw) || letter.Agent != "801" || letter.Detail == "" {
+	if err != nil || string(bytes) != string(raw) || letter.Reason != schema.ReasonUndecodable || letter.Agent != "801" || letter.Detail == "" {
 		t.Errorf("got %s", event.Body)
 	}
 }

@@ -58,12 +58,12 @@ type FleetOptions struct {
 	// DialRate paces new connections to one server; sources on one server share
 	// it, see [NewDialRate].
 	DialRate *rate.Limiter
-	// DownSince is when the connector was last known to hold sessions, from
-	// before it started: the first session's gap begins there. Zero where that is
-	// not known: the gap then begins when Run is called.
-	DownSince time.Time
-	Logger    *slog.Logger
-	Meter     metric.Meter
+	// Absences say since when an agent has had no session, and are told of each
+	// change: the first session's gap begins there, or when Run is called where
+	// that is not known. nil remembers nothing beyond this run.
+	Absences *Absences
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // NewDialRate paces new connections to one server: perSecond of them, in bursts
@@ -128,6 +128,9 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Meter == nil {
 		o.Meter = noop.Meter{}
 	}
+	if o.Absences == nil {
+		o.Absences = NoAbsences()
+	}
 	f := &Fleet{
 		o: o, listed: o.Origins, wanted: len(o.Origins), members: map[string]*member{}, short: true,
 		reconnectInterval: o.ReconnectInterval, wake: make(chan struct{}, 1),
@@ -137,7 +140,21 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 		metric.WithDescription("Attempts to open a session."), metric.WithUnit("{attempt}"))
 	f.ends, errs[1] = o.Meter.Int64Counter("callpop.session.ends",
 		metric.WithDescription("Attempts and sessions that ended, by reason."), metric.WithUnit("{session}"))
+	for _, o := range f.o.Origins[:min(1, len(f.o.Origins))] {
+		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
+	}
+	f.remember()
 	return f, errors.Join(errs[:]...)
+}
+
+// remember keeps what is known of the listed agents before anybody saves it: a run
+// that ends at once must not shorten a gap.
+func (f *Fleet) remember() {
+	for _, o := range f.listed {
+		if since := f.o.Absences.Since(o.Name, o.Agent); !since.IsZero() {
+			f.o.Absences.Begin(o.Name, o.Agent, since)
+		}
+	}
 }
 
 // Up is the number of sessions over which the server has been heard.
@@ -145,6 +162,22 @@ func (f *Fleet) Up() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.up
+}
+
+// States counts the sessions that are to be held by state.
+func (f *Fleet) States() map[schema.SessionState]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := map[schema.SessionState]int{}
+	for _, m := range f.members {
+		switch {
+		case m.cause == "":
+			states[m.state]++
+		case m.next != nil: // it makes way for another that begins
+			states[schema.Connecting]++
+		}
+	}
+	return states
 }
 
 // Wanted is the number of agents whose sessions are to be held.
@@ -160,17 +193,14 @@ const causeStop = "the connector stops"
 // Run keeps the sessions up until ctx is done; then it closes them and returns
 // when all have ended. It runs once.
 func (f *Fleet) Run(ctx context.Context) {
-	since := f.o.DownSince
-	if since.IsZero() {
-		since = time.Now()
-	}
+	now := time.Now()
 	f.mu.Lock()
 	switch f.phase {
 	case fleetIdle:
 		f.phase = fleetRunning
-		f.begin(since)
+		f.begin(now)
 	case fleetDrained:
-		f.begin(since)
+		f.begin(now)
 	case fleetRunning, fleetOver:
 	}
 	f.mu.Unlock()

@@ -95,7 +95,7 @@ func TestAFleetReportsEachChangeOnceAndItsGap(t *testing.T) {
 		start := time.Now()
 		tries := 0
 		f := newFleet(t, FleetOptions{
-			Origins: origins(1), Report: h.report, DownSince: start.Add(-time.Minute),
+			Origins: origins(1), Report: h.report, Absences: aliveUntil(t, start.Add(-time.Minute)),
 			Connect: attempt(func(ctx context.Context, _ *Origin, heard func()) error {
 				tries++
 				switch tries {
@@ -233,4 +233,14 @@ func TestAServerThatHangsUpAtOnceIsNotHammered(t *testing.T) {
 			t.Errorf("%d sessions in an hour", tries)
 		}
 	})
+}
+
+// aliveUntil are the absences of a connector that ran until then.
+func aliveUntil(t testing.TB, at time.Time) *Absences {
+	t.Helper()
+	a, err := NewAbsences(nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -14,7 +14,7 @@ func (in *Intake) Flush(ctx context.Context) error {
 	in.mu.Lock()
 	for i := range in.shards {
 		s := &in.shards[i]
-		it := item{kind: markItem, stored: marks.Done}
+		it := item{kind: markItem, at: s.last, stored: marks.Done}
 		s.queue = append(s.queue, it)
 		in.bytes += it.cost()
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,11 +146,18 @@ func (f *Fleet) Adopt(all []Handed) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.adopted = append(f.adopted, all...)
+	for _, h := range all { // now: what is saved from here on is theirs
+		if h.Session != nil && !h.UpAt.IsZero() {
+			f.o.Absences.End(h.Origin.Name, h.Agent)
+		} else {
+			f.o.Absences.Begin(h.Origin.Name, h.Agent, h.DownSince)
+		}
+	}
 }
 
 // begin makes the members with which the fleet starts: those that were adopted, and
 // unless it is drained those of the roster. mu is held.
-func (f *Fleet) begin(downSince time.Time) {
+func (f *Fleet) begin(now time.Time) {
 	listed := make(map[string]*Origin, len(f.listed))
 	for _, o := range f.listed {
 		listed[o.Agent] = o
@@ -176,7 +184,7 @@ func (f *Fleet) begin(downSince time.Time) {
 	}
 	for _, o := range f.listed {
 		if f.members[o.Agent] == nil {
-			f.add(o, downSince)
+			f.add(o, cmp.Or(f.o.Absences.Since(o.Name, o.Agent), now))
 		}
 	}
 	f.short = f.up < f.wanted

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/callpop/connector/internal/bytesize"
+	"github.com/callpop/connector/internal/tracing"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/pop"
 )
@@ -34,6 +35,8 @@ type IntakeOptions struct {
 	BufferBytes bytesize.Size
 	Logger      *slog.Logger
 	Meter       metric.Meter
+	// Tracer begins the events' traces; nil: there are none.
+	Tracer *tracing.Tracer
 }
 
 // Intake stands between the sources, which must never wait, and the log, which
@@ -45,6 +48,9 @@ type Intake struct {
 	limit   int64
 	log     *slog.Logger
 	metrics *intakeMetrics
+	tracer  *tracing.Tracer
+	silence *silence
+	clocks  *clocks
 	shards  [shards]shard
 
 	mu sync.Mutex // guards the shards' queues and everything below
@@ -62,8 +68,9 @@ type Intake struct {
 
 type shard struct {
 	queue []item
-	// last is the time of the newest item.
-	last time.Time
+	// last is the time of the newest item, inHand that of the one that the worker is
+	// storing; zero for none.
+	last, inHand time.Time
 	// ready holds a token when there may be something in the queue.
 	ready chan struct{}
 }
@@ -103,12 +110,8 @@ type overflow struct {
 
 // NewIntake makes an Intake. Nothing is stored until Run is called.
 func NewIntake(o IntakeOptions) (*Intake, error) {
-	m, err := newIntakeMetrics(o.Meter)
-	if err != nil {
-		return nil, err
-	}
 	in := &Intake{
-		emit: o.Emit, limit: int64(o.BufferBytes), log: o.Logger, metrics: m,
+		emit: o.Emit, limit: int64(o.BufferBytes), log: o.Logger, tracer: o.Tracer, silence: newSilence(), clocks: newClocks(),
 		dropped: map[*Origin]*overflow{},
 	}
 	if in.limit == 0 {
@@ -117,7 +120,9 @@ func NewIntake(o IntakeOptions) (*Intake, error) {
 	for i := range in.shards {
 		in.shards[i].ready = make(chan struct{}, 1)
 	}
-	return in, nil
+	var err error
+	in.metrics, err = newIntakeMetrics(o.Meter, in)
+	return in, err
 }
 
 // Pop takes a pop string as it came from a socket. It never blocks; raw is copied.
@@ -127,6 +132,7 @@ func (in *Intake) Pop(o *Origin, at time.Time, raw []byte) {
 		hash = hashString(o.Agent)
 	}
 	o.popped(at)
+	in.silence.popped(o, at)
 	in.push(hash^hashString(o.Server), item{kind: popItem, origin: o, at: at, raw: bytes.Clone(raw)})
 }
 
@@ -157,6 +163,8 @@ func (in *Intake) Session(o *Origin, change SessionChange) {
 	in.mu.Lock()
 	o.state = change.State
 	in.mu.Unlock()
+	in.silence.session(o, change.State, change.At)
+	in.metrics.gap(o, change.Gap)
 	in.push(hashString(o.Agent)^hashString(o.Server), item{kind: sessionItem, origin: o, at: change.At, change: &change})
 }
 
@@ -240,11 +248,15 @@ func (in *Intake) Close() {
 // Run stores what comes until Close has been called and nothing is left, or until
 // ctx is done. The error says how many events were left in memory then.
 func (in *Intake) Run(ctx context.Context) error {
-	var workers sync.WaitGroup
+	var workers, watching sync.WaitGroup
+	watch, stopWatching := context.WithCancel(ctx)
+	watching.Go(func() { in.silence.watch(watch, in.log) })
 	for i := range in.shards {
 		workers.Go(func() { in.work(ctx, &in.shards[i]) })
 	}
 	workers.Wait()
+	stopWatching()
+	watching.Wait()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	left := 0
@@ -259,7 +271,7 @@ func (in *Intake) Run(ctx context.Context) error {
 
 func (in *Intake) work(ctx context.Context, s *shard) {
 	assembler := NewAssembler()
-	record := in.metrics.recorder()
+	recorder := in.recorder()
 	for {
 		it, ok := in.next(ctx, s)
 		if !ok {
@@ -269,15 +281,19 @@ func (in *Intake) work(ctx context.Context, s *shard) {
 			it.stored()
 			continue
 		}
+		j := begin(ctx, in.tracer, &it)
 		event, labels := it.assemble(assembler)
-		if !in.store(ctx, event) {
+		j.decoded(&it, &event, labels)
+		stored := in.store(j.ctx, event)
+		j.end(stored)
+		if !stored {
 			in.putBack(s, it)
 			return
 		}
 		if it.stored != nil {
 			it.stored()
 		}
-		record(ctx, &it, labels)
+		recorder.record(ctx, &it, labels, assembler.began())
 		in.reportDropped()
 	}
 }
@@ -303,9 +319,11 @@ func (in *Intake) next(ctx context.Context, s *shard) (item, bool) {
 		in.mu.Lock()
 		if len(s.queue) > 0 {
 			it := in.take(s)
+			s.inHand = it.at
 			in.mu.Unlock()
 			return it, true
 		}
+		s.inHand = time.Time{}
 		closed := in.closed
 		in.mu.Unlock()
 		if closed {
@@ -340,13 +358,13 @@ func (in *Intake) store(ctx context.Context, event schema.Event) bool {
 	for {
 		err := in.emit(ctx, event)
 		if err == nil {
-			in.noteStuck(nil)
+			in.noteStuck(ctx, nil)
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		in.noteStuck(err)
+		in.noteStuck(ctx, err)
 		select {
 		case <-time.After(rand.N(pause)):
 		case <-ctx.Done():
@@ -358,15 +376,15 @@ func (in *Intake) store(ctx context.Context, event schema.Event) bool {
 
 // noteStuck logs each change between a log that takes events and one that does
 // not, once.
-func (in *Intake) noteStuck(err error) {
+func (in *Intake) noteStuck(ctx context.Context, err error) {
 	stuck := err != nil
 	if in.stuck.Load() == stuck || !in.stuck.CompareAndSwap(!stuck, stuck) {
 		return
 	}
 	if stuck {
-		in.log.Error("the log does not take events: they wait in memory", "error", err, "waiting", in.Queued())
+		in.log.ErrorContext(ctx, "the log does not take events: they wait in memory", "error", err, "waiting", in.Queued())
 	} else {
-		in.log.Info("the log takes events again", "waiting", in.Queued())
+		in.log.InfoContext(ctx, "the log takes events again", "waiting", in.Queued())
 	}
 }
 
@@ -411,17 +429,34 @@ func hashString(s string) uint64 {
 	return hash
 }
 
+// Oldest is when the oldest was received of what is neither in the log nor in a gap
+// yet; zero where all is. Were the process to end now, everything from then on could
+// be lost.
+func (in *Intake) Oldest() (oldest time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, lost := range in.dropped {
+		if oldest.IsZero() || lost.from.Before(oldest) {
+			oldest = lost.from
+		}
+	}
+	for i := range in.shards {
+		s := &in.shards[i]
+		at := s.inHand
+		if at.IsZero() && len(s.queue) > 0 {
+			at = s.queue[0].at
+		}
+		if !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
 // SetBuffer changes what may wait in memory. Where more waits already, the oldest
 // is dropped with the next event that comes.
 func (in *Intake) SetBuffer(limit bytesize.Size) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.limit = int64(limit)
-}
-
-// Queued is what waits in memory.
-func (in *Intake) Queued() bytesize.Size {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return bytesize.Size(in.bytes)
 }

@@ -216,3 +216,33 @@ func TestStoppingCountsWhatTheLogDidNotTake(t *testing.T) {
 		}
 	})
 }
+
+func TestTheOldestIsWhatAnEndOfTheProcessWouldCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &stored{}
+		stuck := make(chan struct{})
+		log.before = func(schema.Event) error { <-stuck; return nil }
+		in, ended := startIntake(t, IntakeOptions{Emit: log.emit})
+		if got := in.Oldest(); !got.IsZero() {
+			t.Errorf("oldest %v of nothing", got)
+		}
+		first := time.Now()
+		for range 5 { // the first is in a worker's hand, the others wait behind it
+			in.Pop(testOrigin(t, "801"), time.Now(), []byte("H=t1v4,ch=2,ph=1,ty=1,tm=080711175931,op=801,sn=7,so=0,da=,dm=0;"))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if got := in.Oldest(); !got.Equal(first) {
+				t.Errorf("oldest %v, want %v", got, first)
+			}
+		}
+		close(stuck)
+		synctest.Wait()
+		if got := in.Oldest(); !got.IsZero() {
+			t.Errorf("oldest %v, and all is in the log", got)
+		}
+		in.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -58,6 +58,7 @@ const (
 func (f *Fleet) add(o *Origin, downSince time.Time) {
 	m := &member{origin: o, downSince: downSince, edit: f.edit}
 	f.members[o.Agent] = m
+	f.o.Absences.Begin(o.Name, o.Agent, downSince)
 	f.agents.Add(1)
 	f.publish(m.origin, f.note(m, SessionChange{State: schema.Connecting, At: time.Now()}))
 	f.queue(m)
@@ -108,6 +109,11 @@ func (f *Fleet) left(m *member) {
 		return
 	}
 	m.phase = memberGone
+	if m.cause != causeStop && m.cause != CauseDrain {
+		// Somebody else's from now on, or nobody's. Of the others the next start says
+		// since when they had no session.
+		f.o.Absences.Forget(m.origin.Name, m.origin.Agent)
+	}
 	delete(f.members, m.origin.Agent)
 	f.agents.Done()
 }
@@ -162,6 +168,7 @@ func (f *Fleet) hold(m *member, s Session) {
 func (f *Fleet) heard(m *member) {
 	f.mu.Lock()
 	m.upAt = time.Now()
+	f.o.Absences.End(m.origin.Name, m.origin.Agent)
 	if m.cause == "" {
 		f.up++
 	}
@@ -198,6 +205,7 @@ func (f *Fleet) ended(m *member, err error) {
 	wasUp := !m.upAt.IsZero()
 	if wasUp {
 		m.downSince = end.LastHeard
+		f.o.Absences.Begin(m.origin.Name, m.origin.Agent, m.downSince)
 		// A server that answers and hangs up at once gets no quicker attempts.
 		if now.Sub(m.upAt) > f.reconnectInterval {
 			m.failures = 0

@@ -38,6 +38,9 @@ type Status struct {
 	// Wanted and Up count agents' sessions. A session is up from the first byte
 	// the server sent over it.
 	Wanted, Up int
+	// States counts the sessions by their state; those that are connected are Up,
+	// and all of them Wanted. nil where the source has no sessions.
+	States map[schema.SessionState]int
 }
 
 // Origin is where a pop came from: one socket, or one callback endpoint. It is

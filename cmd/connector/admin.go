@@ -17,5 +17,6 @@ func (d *daemon) adminHandler() http.Handler {
 			return done, done.Outcome != control.Refused
 		},
 	}))
+	d.addConsole(mux)
 	return mux
 }

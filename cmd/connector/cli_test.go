@@ -35,6 +35,24 @@ func TestTheDemoShowsSoManyPopsAndEnds(t *testing.T) {
 			}
 		}
 	})
+	t.Run("its broker is where NATS clients look, or on a free port, or where it is told", func(t *testing.T) {
+		// Whoever has the port: this test, or another program.
+		if taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", natsAddress); err == nil {
+			defer func() { _ = taken.Close() }()
+		}
+		r := connector(t, "", "demo", "--count", "1", "--rate", "200", "--agents", "1")
+		if r.code != exitGood || !strings.Contains(r.stderr, "nats://127.0.0.1:") || strings.Contains(r.stderr, natsAddress) {
+			t.Errorf("with %s taken: code %d: %s", natsAddress, r.code, r.stderr)
+		}
+		address := freeAddress(t)
+		r = connector(t, "", "demo", "--count", "1", "--rate", "200", "--agents", "1", "--listen", address)
+		if r.code != exitGood || !strings.Contains(r.stderr, "nats://"+address) {
+			t.Errorf("with --listen %s: code %d: %s", address, r.code, r.stderr)
+		}
+		if r = connector(t, "", "demo", "--listen", "4222"); r.code != exitUsage || !strings.Contains(r.stderr, `"4222": expected host:port`) {
+			t.Errorf("with a wrong address: code %d: %s", r.code, r.stderr)
+		}
+	})
 	t.Run("text is for people", func(t *testing.T) {
 		r := connector(t, "", "demo", "--count", "3", "--rate", "200")
 		if r.code != exitGood || len(strings.Split(strings.TrimSpace(r.stdout), "\n")) != 4 || !strings.HasPrefix(r.stdout, "TIME ") {

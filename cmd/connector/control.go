@@ -61,6 +61,22 @@ func (f *spoolFlags) with(ctx context.Context, w *world, use func(ctx context.Co
 // toolTimeout bounds what closing a spool or a sink may take.
 const toolTimeout = 10 * time.Second
 
+// directory is that of the spool.
+func (f *spoolFlags) directory(w *world) (string, error) {
+	switch {
+	case f.config != "":
+		loaded, err := loadConfig(w, f.config)
+		if err != nil {
+			return "", err
+		}
+		return loaded.Spool.Dir, nil
+	case f.dir != "":
+		return f.dir, nil
+	default:
+		return "", usageError{errors.New("--config and --dir are missing: expected one of them")}
+	}
+}
+
 func (f *spoolFlags) open(ctx context.Context, w *world) (control.Client, error) {
 	c := config.Default()
 	known := f.config != ""
@@ -138,7 +154,7 @@ func (d *daemon) controlTarget(made config.Sink) (control.Target, error) {
 func (d *daemon) listenControl(ctx context.Context) {
 	var err error
 	host := controlHost(d.running.Load, d.spool, d.controlTarget)
-	host.Daemon = d
+	host.Daemon, host.LogLevel, host.Log = d, d.level, d.log
 	if d.control, err = control.Listen(ctx, d.config.Spool.Dir, host, d.log.With("part", "control")); err != nil {
 		d.log.Warn("commands such as 'connector spool' cannot reach this connector", "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/console"
 	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/feed"
 	"github.com/callpop/connector/internal/spool"
@@ -25,9 +26,11 @@ import (
 // spool, and each sink's forwarder reads the spool.
 type daemon struct {
 	// config is the one that it started with.
-	config    *config.Config
-	observer  observer
-	log       *slog.Logger
+	config   *config.Config
+	observer observer
+	log      *slog.Logger
+	// level is the log's; it may change.
+	level     *slog.LevelVar
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
 	intake    *source.Intake
@@ -44,8 +47,6 @@ type daemon struct {
 	program        string
 	environ        []string
 	stdout, stderr io.Writer
-	// level is the log's; it may change.
-	level *slog.LevelVar
 	// sharing is what sources have together.
 	sharing sharing
 
@@ -64,14 +65,16 @@ type daemon struct {
 	leaveOnce sync.Once
 	// feed is what the public listener serves; nil where it is switched off.
 	feed *feed.Feed
+	// console is the operators' page; nil where the admin listener is switched off.
+	console *console.Console
 	// health, public and admin are the HTTP listeners.
 	health, public, admin *web.Listener
 	// control lets commands such as spool work on a running connector; nil where
 	// there can be none.
 	control *control.Server
 	started time.Time
-	// downSince is when the connector last ran, before it started.
-	downSince time.Time
+	// presence knows since when agents have had no session.
+	presence *presence
 	// stopping is set once the daemon drains.
 	stopping atomic.Bool
 }
@@ -114,18 +117,19 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	d.log, d.level = telemetry.NewLogger(w.stderr, c.Log, isTerminal(w.stderr))
 	b := thisBuild()
 	if d.telemetry, err = telemetry.Setup(ctx, telemetry.Options{
-		Version: b.Version, Commit: b.Commit, Logger: d.log,
+		Version: b.Version, Commit: b.Commit, Logger: d.log, Export: c.Telemetry,
 		Getenv: func(name string) string { value, _ := w.env(name); return value },
 	}); err != nil {
 		return err
 	}
+	d.log = d.telemetry.Logger(d.log, d.level, c.Log.Numbers)
 	if d.spool, err = spool.Open(ctx, spool.Options{
 		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
 		Successor: d.takeover != nil,
 	}); err != nil {
 		return err
 	}
-	d.downSince = lastAlive(c.Spool.Dir)
+	d.presence = newPresence(c.Spool.Dir, func() time.Time { return d.intake.Oldest() }, d.log)
 	if err = d.makeSinks(ctx); err != nil {
 		return err
 	}
@@ -146,8 +150,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	if err = d.listenPublic(ctx); err != nil {
 		return err
 	}
-	if d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), d.log.With("part", "admin"),
-		web.On(d.takeover.listener("http.admin", c.HTTP.Admin))); err != nil {
+	if err = d.listenAdmin(ctx); err != nil {
 		return err
 	}
 	if d.takeover == nil {
@@ -189,6 +192,9 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	}
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
+	if d.console != nil {
+		listeners.Go(func() { d.console.Run(context.WithoutCancel(ctx)) })
+	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		listeners.Go(func() { fail(l.Serve(serving)) })
 	}
@@ -213,7 +219,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 			}
 		})
 	}
-	others.Go(func() { stayAlive(sourcesCtx, d.config.Spool.Dir) })
+	others.Go(func() { d.presence.keep(sourcesCtx) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.openSources()), "sinks", len(d.openSinks()), "spool", d.config.Spool.Dir)
 	ready(d)
 	tellSupervisor(d.environ, "READY=1")
@@ -228,6 +234,9 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 		// The listeners are the successor's too: what comes from now on comes there.
 		if d.feed != nil {
 			d.feed.Close()
+		}
+		if d.console != nil {
+			d.console.Close()
 		}
 		stopServing()
 	case <-ctx.Done():
@@ -260,8 +269,9 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()
 	if gone {
-		d.handing.close() // the successor has it all
+		d.handing.close() // the successor has it all, and notes who is there
 	} else {
+		d.presence.note() // the sessions that ended by the stop, and what was not stored
 		d.drainSinks(drain)
 	}
 	stopSinks()
@@ -317,6 +327,9 @@ func (d *daemon) release(ctx context.Context) {
 	closing.Wait()
 	if d.feed != nil {
 		d.feed.Close() // before its listener, so that streams end and are not cut
+	}
+	if d.console != nil {
+		d.console.Close()
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {

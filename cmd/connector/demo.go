@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,8 @@ type demonstration struct {
 	file, sinkName string
 	sink           *config.Sink
 	output         string
+	// listen is the embedded broker's address.
+	listen string
 }
 
 func demoCommand(w *world) *cobra.Command {
@@ -40,7 +43,8 @@ func demoCommand(w *world) *cobra.Command {
 		Use:   "demo",
 		Short: "See it work, with nothing set up",
 		Long: `Run a simulated LQ server, the connector and its embedded broker in this process,
-on free ports of the loopback, and show the pops as the broker delivers them.
+on the loopback, and show the pops as the broker delivers them. The broker is where
+NATS clients look for one, on port 4222, or on a free port where that is taken.
 Nothing is kept: the spool is in a temporary directory. With --kafka the same
 events are published to that Kafka too; topics that it lacks are created.
 
@@ -66,6 +70,7 @@ is called demo; whoever subscribes there sees them too.`,
 	c.Flags().Float64Var(&o.rate, "rate", 5, "pops a second")
 	c.Flags().IntVar(&o.count, "count", 0, "end after so many pops; 0 = never")
 	c.Flags().StringSliceVar(&o.kafka, "kafka", nil, "publish to these Kafka brokers, host:port, too")
+	c.Flags().StringVar(&o.listen, "listen", "", "address of the embedded broker (default 127.0.0.1:4222, or a free port)")
 	c.Flags().StringVar(&o.file, "config", "", "configuration file with the sink to go through")
 	c.Flags().StringVar(&o.sinkName, "sink", "", "name of that sink")
 	c.MarkFlagsRequiredTogether("config", "sink")
@@ -118,11 +123,7 @@ func demo(ctx context.Context, w *world, o demonstration) (err error) {
 	parts.Go(func() { simulator <- server.Run(simulatorCtx) })
 	defer stopSimulator()
 
-	c := o.config(server.Addr().String(), dir)
-	if err := c.Validate(); err != nil {
-		return usageError{err}
-	}
-	d, err := newDaemon(ctx, w, c)
+	d, err := o.daemon(ctx, w, server.Addr().String(), dir)
 	if err != nil {
 		return err
 	}
@@ -145,6 +146,35 @@ func demo(ctx context.Context, w *world, o demonstration) (err error) {
 	}
 }
 
+// daemon makes the connector, with its broker where it was asked for, or where it
+// finds room.
+func (o *demonstration) daemon(ctx context.Context, w *world, address, dir string) (*daemon, error) {
+	c := o.config(address, dir)
+	c.Embedded.Listen = o.listen
+	switch {
+	case o.listen != "":
+	case o.sink != nil:
+		c.Embedded.Listen = anyAddress // the other port may be meant for the sink's broker
+	default:
+		c.Embedded.Listen = natsAddress
+	}
+	if err := c.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	d, err := newDaemon(ctx, w, c)
+	if o.listen == "" && errors.Is(err, syscall.EADDRINUSE) {
+		c.Embedded.Listen = anyAddress
+		d, err = newDaemon(ctx, w, c)
+	}
+	return d, err
+}
+
+// anyAddress is a free port.
+const anyAddress = "127.0.0.1:0"
+
+// natsAddress is where NATS clients look for a server unless they are told.
+const natsAddress = "127.0.0.1:4222"
+
 // config is what a user of the same would write.
 func (o *demonstration) config(address, dir string) *config.Config {
 	s := session.DefaultConfig()
@@ -157,8 +187,7 @@ func (o *demonstration) config(address, dir string) *config.Config {
 	c.Sinks = o.sinks()
 	c.Sources = []config.Source{{Name: s.Name, Type: s.Type, Config: &s}}
 	c.Spool.Dir, c.Spool.MinFree = dir, 0
-	c.Embedded.Listen = "127.0.0.1:0"
-	c.HTTP = web.Config{Health: "127.0.0.1:0", Public: "127.0.0.1:0"}
+	c.HTTP = web.Config{Health: "127.0.0.1:0", Public: "127.0.0.1:0", Admin: "127.0.0.1:0", AdminToken: secret.New(rand.Text())}
 	c.Feed.SigningKey = secret.New(rand.Text() + rand.Text())
 	c.Log.Level = "warn"
 	return &c
@@ -203,11 +232,14 @@ func (o *demonstration) show(ctx context.Context, w *world, d *daemon, server *l
 	w.tell(`%d agents of a simulated LQ server at %s get %g pops a second.
 The same events, live from the broker:   connector tail --nats nats://%s
 How the connector is:                    %s/readyz
+The console, in a browser:
+%s%s#token=%s
 Agent 801's page, in a browser:
 %s%s#token=%s
 Interrupt to end.
 
-`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.URL(), d.public.URL(), pagePath("demo", "801"), token)
+`, o.agents, server.Addr(), o.rate, d.spool.Addr(), d.health.URL(), d.admin.URL(), web.LoginPage, d.config.HTTP.AdminToken.Reveal(),
+		d.public.URL(), pagePath("demo", "801"), token)
 
 	agents := make([]string, o.agents)
 	for i := range agents {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/callpop/connector/internal/freeport"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/frame"
 	"github.com/callpop/connector/source/lqsim"
@@ -207,12 +208,11 @@ func TestACaptureGivesTheRegistrationAndPlaysBack(t *testing.T) {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Find(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", ports[0])
 }
 
 // dialPatiently waits for a listener that is about to be there.

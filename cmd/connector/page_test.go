@@ -260,16 +260,6 @@ func TestAnAgentsPageSurvivesRestartsAndReloadsWithEachPopOnce(t *testing.T) {
 	quiet(t, p)
 }
 
-// eventually waits until ok, which it asks again and again.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for: %s", what)
-		}
-	}
-}
-
 func TestTheFrameShowsTheCRMAndAWrongTokenIsSaid(t *testing.T) {
 	b := browsertest.Start(t)
 	crm := startCRM(t)

@@ -71,7 +71,7 @@ func (d *daemon) openSink(ctx context.Context, c config.Sink, log *slog.Logger) 
 	}
 	s.forwarder, err = sink.New(sink.Options{
 		Name: c.Name, Sink: s.sink, Types: s.types, Start: c.Start, Spool: sink.FromSpool(d.spool),
-		Logger: log, Meter: d.telemetry.Meter("sink"),
+		System: c.Type, Logger: log, Meter: d.telemetry.Meter("sink"), Tracer: d.telemetry.Tracer(),
 	})
 	return s, err
 }
@@ -114,20 +114,31 @@ func (d *daemon) makeSources() error {
 	d.outlet = newOutlet(d.observer.onEmit(d.spool.Emit))
 	d.intake, err = source.NewIntake(source.IntakeOptions{
 		Emit: d.outlet.Emit, BufferBytes: d.config.Intake.BufferBytes,
-		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"),
+		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"), Tracer: d.telemetry.Tracer(),
 	})
 	if err != nil {
 		return err
 	}
 	d.sharing = sharing{rates: map[string]*rate.Limiter{}, servers: callback.NewServers()}
 	for _, c := range d.config.Sources {
-		s, err := d.makeSource(c, d.downSince)
+		s, err := d.makeSource(c, d.presence.absences)
 		if err != nil {
 			return err
 		}
 		d.sources = append(d.sources, &supply{name: c.Name, source: s})
+		d.intake.Introduce(s.Status())
 	}
-	return nil
+	return source.ObserveSessions(d.telemetry.Meter("source"), d.sourceStatuses)
+}
+
+// sourceStatuses are what both /readyz and /metrics show of the sources.
+func (d *daemon) sourceStatuses() []source.Status {
+	sources := d.openSources()
+	statuses := make([]source.Status, len(sources))
+	for i, s := range sources {
+		statuses[i] = s.source.Status()
+	}
+	return statuses
 }
 
 // sharing is what sources have together.
@@ -141,17 +152,17 @@ type sharing struct {
 // closer is a source that listens from when it is made.
 type closer interface{ Close() error }
 
-// makeSource makes a configured source. downSince is when its agents' sessions
-// were last held; zero where nobody held them.
-func (d *daemon) makeSource(c config.Source, downSince time.Time) (source.Source, error) {
-	made, err := d.makeSourceOf(c, downSince)
+// makeSource makes a configured source. absences say since when its agents have had
+// no session.
+func (d *daemon) makeSource(c config.Source, absences *source.Absences) (source.Source, error) {
+	made, err := d.makeSourceOf(c, absences)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", c.Name, err)
 	}
 	return made, nil
 }
 
-func (d *daemon) makeSourceOf(c config.Source, downSince time.Time) (source.Source, error) {
+func (d *daemon) makeSourceOf(c config.Source, absences *source.Absences) (source.Source, error) {
 	log, shared := d.log.With("part", c.Type), d.sharing
 	switch kind := c.Config.(type) {
 	case *session.Config:
@@ -159,12 +170,12 @@ func (d *daemon) makeSourceOf(c config.Source, downSince time.Time) (source.Sour
 			shared.rates[kind.Address] = source.NewDialRate(kind.DialRate)
 		}
 		return session.New(*kind, session.Options{
-			Intake: d.intake, DialRate: shared.rates[kind.Address], DownSince: downSince,
+			Intake: d.intake, DialRate: shared.rates[kind.Address], Absences: absences,
 			Logger: log, Meter: d.telemetry.Meter("session"),
 		})
 	case *relay.Config:
 		return relay.New(*kind, relay.Options{
-			Intake: d.intake, DownSince: downSince, Listener: given(d.takeover.listener(sourcePart(c.Name), kind.Listen)),
+			Intake: d.intake, Absences: absences, Listener: given(d.takeover.listener(sourcePart(c.Name), kind.Listen)),
 			Logger: log, Meter: d.telemetry.Meter("relay"),
 		})
 	case *callback.Config:

@@ -13,7 +13,7 @@ import (
 func (d *daemon) listenPublic(ctx context.Context) (err error) {
 	c := d.config
 	log := d.log.With("part", "feed")
-	var handler http.Handler = http.NotFoundHandler()
+	handler := http.NotFoundHandler()
 	if c.HTTP.Public != "" {
 		if d.feed, err = feed.New(ctx, feed.Options{
 			Config: c.Feed, Spool: d.spool, KnownServer: d.knowsServer,

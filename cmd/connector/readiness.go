@@ -59,12 +59,14 @@ func spoolLosses(losses []spool.Loss) (all []web.Loss) {
 // serverReadiness adds up the sources by the server they take pops from.
 func (d *daemon) serverReadiness() []web.Server {
 	var servers []web.Server
-	for _, s := range d.openSources() {
-		status := s.source.Status()
+	silent := d.intake.Silent()
+	for _, status := range d.sourceStatuses() {
 		i := slices.IndexFunc(servers, func(known web.Server) bool { return known.Name == status.Server })
 		if i < 0 {
 			i = len(servers)
-			servers = append(servers, web.Server{Name: status.Server, SessionsUp: new(int), SessionsWanted: new(int)})
+			servers = append(servers, web.Server{
+				Name: status.Server, SessionsUp: new(int), SessionsWanted: new(int), SessionsSilent: silent[status.Server],
+			})
 		}
 		servers[i].Sources = append(servers[i].Sources, status.Name)
 		*servers[i].SessionsUp += status.Up

@@ -193,10 +193,11 @@ func (d *daemon) prepare(ctx context.Context, from *config.Config, plan *config.
 		if slices.ContainsFunc(from.Sources, func(o config.Source) bool { return o.Name == c.Name }) {
 			continue
 		}
-		made, err := d.makeSource(c, time.Time{})
+		made, err := d.makeSource(c, d.presence.absences.WithoutPast())
 		if err != nil {
 			return p, err
 		}
+		d.intake.Introduce(made.Status())
 		p.sources = append(p.sources, &supply{name: c.Name, source: made})
 	}
 	for _, c := range next.Sinks {

@@ -25,13 +25,14 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-// asConnector, in the environment, makes this test binary the connector.
-const asConnector = "CALLPOP_TEST_CONNECTOR=1"
+// childVariable makes a run of the test's binary the connector itself, so that a
+// test can kill it.
+const childVariable = "CALLPOP_TEST_CHILD"
 
-// TestMain is a process of bench where that command starts this program again, and
-// the connector where a test does.
+// TestMain is the connector where a test starts this program again, and a process of
+// bench where that command does.
 func TestMain(m *testing.M) {
-	if slices.Contains(os.Environ(), benchEnvironment) || slices.Contains(os.Environ(), asConnector) {
+	if os.Getenv(childVariable) != "" || slices.Contains(os.Environ(), benchEnvironment) {
 		os.Exit(mainWithSignals())
 	}
 	goleak.VerifyTestMain(m)

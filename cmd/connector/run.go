@@ -125,7 +125,7 @@ Try it with nothing set up:   connector demo`,
 	root.AddCommand(
 		runCommand(w), demoCommand(w), simulateCommand(w), captureCommand(w), decodeCommand(w),
 		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w), feedCommand(w),
-		benchCommand(w), benchProcessCommand(w), reloadCommand(w), upgradeCommand(w), drainCommand(w), schemaCommand(w), versionCommand(w),
+		benchCommand(w), benchProcessCommand(w), reloadCommand(w), upgradeCommand(w), drainCommand(w), logLevelCommand(w), schemaCommand(w), versionCommand(w),
 	)
 	// Help that was asked for is data; a sub-command that does not exist is not.
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,11 @@ spool, so that a new version signs nobody out.`,
 			if err != nil {
 				return err
 			}
+			bounded, release := context.WithCancel(command.Context())
+			var memory sync.WaitGroup
+			memory.Go(func() { boundMemory(bounded) })
+			defer memory.Wait()
+			defer release()
 			return d.run(command.Context(), w.stop, func(*daemon) {})
 		},
 	}

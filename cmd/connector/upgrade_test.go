@@ -73,7 +73,7 @@ log: {format: json}
 // connectorEnviron is the environment of a connector: what is set for tests is not
 // meant for it.
 func connectorEnviron() []string {
-	return append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONNECTOR_") }), asConnector)
+	return append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONNECTOR_") }), childVariable+"=1")
 }
 
 // spawn starts this program as a connector.

@@ -19,8 +19,9 @@ import (
 )
 
 // TestFigures measures every figure of docs/performance.md and writes them into
-// it. CONNECTOR_BENCH is full, or quick for a run of each in a few minutes; make
-// bench and make bench-quick set it.
+// it. CONNECTOR_BENCH is full, targets for short runs and medians for the targets
+// alone, or quick for a run of each in a few minutes; make bench, bench-targets and
+// bench-quick set it.
 func TestFigures(t *testing.T) {
 	var s scale
 	switch kind := os.Getenv("CONNECTOR_BENCH"); kind {
@@ -28,16 +29,21 @@ func TestFigures(t *testing.T) {
 		t.Skip("CONNECTOR_BENCH is not set: make bench measures")
 	case "full":
 		s = scale{
-			kind: kind, runs: 5, duration: 20 * time.Second, idle: time.Minute, backlogs: []int{0, 10_000, 100_000, 1_000_000},
+			kind: kind, runs: 5, rest: 5, duration: 20 * time.Second, idle: time.Minute, backlogs: []int{0, 10_000, 100_000, 1_000_000},
 			sessions: []int{1, 10, 100, 1000, 10_000}, rates: []float64{100, 500, 1000, 2000, 5000, 10_000}, count: 5,
+		}
+	case "targets":
+		s = scale{
+			kind: kind, runs: 5, rest: 1, duration: 5 * time.Second, idle: 20 * time.Second, backlogs: []int{0, 100_000, 1_000_000},
+			sessions: []int{1, 10, 100, 1000, 10_000}, rates: []float64{500, 1000, 2000, 5000}, count: 5,
 		}
 	case "quick":
 		s = scale{
-			kind: kind, runs: 1, duration: 3 * time.Second, idle: 20 * time.Second, backlogs: []int{0, 100_000, 1_000_000},
+			kind: kind, runs: 1, rest: 1, duration: 3 * time.Second, idle: 20 * time.Second, backlogs: []int{0, 100_000, 1_000_000},
 			sessions: []int{1, 100, 10_000}, rates: []float64{500, 2000, 5000}, count: 2,
 		}
 	default:
-		t.Fatalf("CONNECTOR_BENCH is %q: expected full or quick", kind)
+		t.Fatalf("CONNECTOR_BENCH is %q: expected full, targets or quick", kind)
 	}
 	f := &figures{t: t, scale: s, most: s.sessions[len(s.sessions)-1]}
 	f.build()
@@ -50,12 +56,13 @@ func TestFigures(t *testing.T) {
 
 // scale is how much is measured.
 type scale struct {
-	kind           string
-	runs, count    int
-	duration, idle time.Duration
-	sessions       []int
-	rates          []float64
-	backlogs       []int
+	kind string
+	// runs is how often the targets are measured, rest all else, count the stages.
+	runs, rest, count int
+	duration, idle    time.Duration
+	sessions          []int
+	rates             []float64
+	backlogs          []int
 }
 
 type figures struct {
@@ -180,11 +187,17 @@ func (f *figures) benchmark(pattern, in string) (nanos map[string]float64, alloc
 	return nanos, allocs
 }
 
-// write puts a table between its marks on the page, as soon as it is measured: what
-// fails hours later must not take it along.
+// write puts a table between its marks on the page, in both languages, as soon as
+// it is measured: what fails hours later must not take it along.
 func (f *figures) write(name, table string) {
 	f.t.Helper()
-	path := filepath.Join(root(f.t), "docs", "performance.md")
+	for _, page := range []string{"performance.md", "performance.zh-CN.md"} {
+		f.writeTo(filepath.Join(root(f.t), "docs", page), name, table)
+	}
+}
+
+func (f *figures) writeTo(path, name, table string) {
+	f.t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		f.t.Fatal(err)
@@ -193,7 +206,7 @@ func (f *figures) write(name, table string) {
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		f.t.Fatalf("the page has no place for %s", name)
+		f.t.Fatalf("%s has no place for %s", path, name)
 	}
 	if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
 		f.t.Fatal(err)

@@ -36,6 +36,8 @@ func (f *figures) measure() {
 	t.target("binary", "40 MB", float64(f.size), 40e6, 0, inBytes)
 	f.write("targets", t.String())
 	f.writeMachine()
+	targets := f.scale.runs
+	f.scale.runs = f.scale.rest
 
 	t = table{"sessions", "connect", "memory each", "due to acknowledged p50", "p99", "bare p99", "CPU a pop", "CPU idle"}.start()
 	for _, n := range f.scale.sessions {
@@ -85,13 +87,14 @@ func (f *figures) measure() {
 	}
 	f.write("sinks", t.String())
 	f.write("backlog", f.backlogs())
+	f.scale.runs = targets
 	f.writeMachine()
 }
 
 // writeMachine says what the figures are of; so far, if not all was measured yet.
 func (f *figures) writeMachine() {
-	f.write("machine", fmt.Sprintf("%v, %v cores (%v), %v; medians of %d runs (%s), %v each; load average before the runs %.1f to %.1f; %s.\n",
-		f.machine["system"], f.machine["cpus"], f.machine["cpu"], f.machine["go"], f.scale.runs, f.scale.kind, f.scale.duration, f.low, f.high,
+	f.write("machine", fmt.Sprintf("%v, %v cores (%v), %v; medians of %d runs for the targets and %d for the rest (%s), %v each; load average before the runs %.1f to %.1f; %s.\n",
+		f.machine["system"], f.machine["cpus"], f.machine["cpu"], f.machine["go"], f.scale.runs, f.scale.rest, f.scale.kind, f.scale.duration, f.low, f.high,
 		time.Now().UTC().Format(time.DateOnly)))
 }
 

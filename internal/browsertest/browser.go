@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // patience bounds each wait for a page.
@@ -232,6 +233,16 @@ func (p *Page) Click(selector string) {
 func (p *Page) Type(selector, text string) {
 	p.t.Helper()
 	p.Run(chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// Press puts the focus on the element that a CSS selector finds, where one is given,
+// and presses a key, Enter, Escape or Tab, as a person without a mouse does.
+func (p *Page) Press(selector, key string) {
+	p.t.Helper()
+	if selector != "" {
+		Get[bool](p, fmt.Sprintf("(document.querySelector(%q).focus(), true)", selector))
+	}
+	p.Run(chromedp.KeyEvent(map[string]string{"Enter": kb.Enter, "Escape": kb.Escape, "Tab": kb.Tab}[key]))
 }
 
 // Navigate goes to another address in the same tab, as a link does.

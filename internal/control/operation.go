@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
@@ -26,6 +27,10 @@ type Host struct {
 	Decode func(letter *schema.DeadLetter) (schema.Event, error)
 	// Daemon is the connector that has the spool open; nil in a command that has.
 	Daemon Daemon
+	// LogLevel is the level of the running connector's log, and Log that log; nil
+	// where no connector runs.
+	LogLevel *slog.LevelVar
+	Log      *slog.Logger
 }
 
 // Target is a sink to send to.

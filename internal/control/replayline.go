@@ -177,6 +177,9 @@ func (l *replayLine) hand(records []sink.Record, end bool) {
 // replay.
 func (r *replayReader) Lost() uint64 { return 0 }
 
+// Damaged implements [sink.Reader].
+func (r *replayReader) Damaged() uint64 { return 0 }
+
 // Close implements [sink.Reader].
 func (r *replayReader) Close() error {
 	r.stop()

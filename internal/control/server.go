@@ -150,6 +150,7 @@ func (s *Server) handler() http.Handler {
 	handle(s, mux, Reload)
 	handle(s, mux, Plan)
 	handle(s, mux, Drain)
+	handle(s, mux, LogLevel)
 	handle(s, mux, Upgrade)
 	mux.HandleFunc("POST /v1/"+takeoverName, s.takeover)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -4,7 +4,6 @@ package faults
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +16,7 @@ import (
 
 // A stopped spool is damaged. The connector starts all the same, a sink gets what
 // is whole, in order, and everything that comes afterwards; what is not whole is
-// counted and logged.
+// counted, to the last event, logged and shown.
 func TestFaultDamage(t *testing.T) {
 	const before, after = 3000, 500
 	t.Parallel()
@@ -83,18 +82,23 @@ func TestFaultDamage(t *testing.T) {
 			if c.all && missing > 0 {
 				t.Errorf("%d events are missing although every block is whole", missing)
 			}
-			said := 0
-			for line := range strings.Lines(p.text()) {
-				if strings.Contains(line, "damaged") || strings.Contains(line, "lost") || strings.Contains(line, "orrupt") {
-					said++
-				}
+			ready, err := p.ready()
+			if err != nil || ready.Spool == nil {
+				t.Fatalf("/readyz: %+v, %v", ready, err)
 			}
-			if missing > 0 && said == 0 {
-				t.Errorf("%d events are missing, and the log says nothing", missing)
+			shown := 0
+			for _, l := range ready.Spool.Lost {
+				shown += int(l.Events)
 			}
-			r.note = fmt.Sprintf("%d log lines about it", said)
-			if gone != missing {
-				t.Errorf("%d events are missing, and %d are reported as gone", missing, gone)
+			if gone != missing || shown != missing {
+				t.Errorf("%d events are missing, the sink counts %d as gone, and /readyz shows %d", missing, gone, shown)
+			}
+			text := p.text()
+			if said := strings.Contains(text, "were lost to damage"); said != (missing > 0) {
+				t.Errorf("%d events are missing, and that the log says so is %t", missing, said)
+			}
+			if strings.Contains(text, "its limits are too small") {
+				t.Error("the log takes the damage for limits")
 			}
 			rows.add(t, r)
 			p.expectExit(p.stop(), 0)

@@ -215,7 +215,7 @@ func whole(t testing.TB, url, stream string) []event {
 	last := lastSequence(t, url, stream)
 	f := follow(t, url, stream)
 	defer f.stop()
-	within(t, patience, fmt.Sprintf("message %d of %s", last, stream), func() bool {
+	within(t, patience+time.Duration(last)*time.Millisecond, fmt.Sprintf("message %d of %s", last, stream), func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return f.last >= last

@@ -56,19 +56,9 @@ func TestFaultKill(t *testing.T) {
 	checkGaps(t, lq.Sent(), held, sessions)
 	p.expectExit(p.stop(), 0)
 
-	at := make(map[uint64]string, len(held))
-	for _, e := range held {
-		at[e.sequence] = e.id
-	}
-	taken := 0
-	for _, e := range log.seen() {
-		if at[e.sequence] != e.id {
-			taken++
-		}
-	}
 	r := delivered(t, "kill -9, NATS", held, sink.seen(), 0)
 	unread, lost, reordered := received(t, lq.Sent(), held)
-	r.lost += taken + lost
+	r.lost += lost + missingFrom(held, log.seen())
 	r.reordered += reordered
 	r.recovery = slowest
 	r.note = fmt.Sprintf("%d kills; %d of %d pops sent were still on the wire", kills, unread, len(lq.Sent()))

@@ -14,13 +14,23 @@ import (
 
 // networkFault is what a network does for a while.
 type networkFault struct {
-	name   string
+	name string
+	// toxics, drop or cut say what it is: toxiproxy's, packets that are dropped, or
+	// a reset after so many bytes at most.
 	toxics []string
+	drop   bool
+	cut    int
+	// renewed ends the connections of before at its beginning.
+	renewed bool
 	// silent networks let nothing through: that has to be noticed in time.
 	silent bool
-	// cutting ones end connections; others must not cost a session.
+	// cutting ones cost sessions; others must not.
 	cutting bool
 }
+
+// slack is how much later than promised something may be noticed, on a machine that
+// has other things to do; the table says when it was.
+const slack = 20 * time.Second
 
 // The network between the LQ server and the connector is slow, cut or lying. What
 // was read is stored, in order; a network that is only slow costs no session; one
@@ -34,10 +44,12 @@ func TestFaultNetworkToLQ(t *testing.T) {
 		{name: "ten bytes a second", toxics: down("slicer", `{"average_size":1,"size_variation":0,"delay":100000}`)},
 		{name: "ends inside frames", toxics: down("limit_data", `{"bytes":777}`), cutting: true},
 		{name: "resets", toxics: down("reset_peer", `{"timeout":400}`), cutting: true},
-		{name: "half open: packets dropped", toxics: both("timeout", `{"timeout":0}`), silent: true, cutting: true},
+		{name: "resets inside frames", cut: 600, cutting: true},
+		{name: "half open: data swallowed", toxics: both("timeout", `{"timeout":0}`), silent: true, cutting: true},
+		{name: "half open: packets dropped", drop: true, silent: true, cutting: true},
 	} {
 		t.Run(f.name, func(t *testing.T) {
-			if !f.silent {
+			if !f.drop {
 				notInShort(t)
 			}
 			t.Parallel()
@@ -48,7 +60,7 @@ func TestFaultNetworkToLQ(t *testing.T) {
 			}
 			lq := startLQ(t, lqsim.Options{Heartbeat: beat})
 			broker := startNATS(t)
-			network := newNetwork(t, freePort(t), lq.Addr().String())
+			network := newLink(t, freePort(t), lq.Addr().String(), f)
 			s := newSetup(t, network.address(), agentNumbers(10))
 			s.source = fmt.Sprintf("dial_rate: 1000, reconnect_interval: 500ms, expire_after: %v", expireAfter)
 			s.sinks = []string{natsSink("events", broker.url())}
@@ -61,7 +73,7 @@ func TestFaultNetworkToLQ(t *testing.T) {
 			log.wait(100)
 
 			began := time.Now()
-			network.spoil(f.toxics...)
+			network.spoil(f)
 			var note string
 			if slow {
 				calls.sendAll(20, 0)
@@ -74,8 +86,8 @@ func TestFaultNetworkToLQ(t *testing.T) {
 			if f.silent {
 				note = "noticed after at most " + noticed(t, sessions, began, len(s.agents), expireAfter+5*time.Second).Round(100*time.Millisecond).String()
 			}
-			if lq.Totals().Ended > 0 != f.cutting {
-				t.Errorf("%d sessions ended", lq.Totals().Ended)
+			if ended := lq.Totals().Ended; ended > 0 && !f.cutting {
+				t.Errorf("%d sessions ended", ended)
 			}
 			network.heal()
 			began = time.Now()
@@ -86,6 +98,9 @@ func TestFaultNetworkToLQ(t *testing.T) {
 			calls.stop()
 			settle(t, lq, log)
 			recovery := time.Since(began)
+			if f.cutting && lq.Totals().Ended == 0 {
+				t.Error("no session ended: there was no fault")
+			}
 			held := whole(t, s.embedded(), "CALLPOP")
 			sink.waitFor(held)
 			checkGaps(t, lq.Sent(), held, sessions)
@@ -110,7 +125,7 @@ func TestFaultNetworkToLQ(t *testing.T) {
 // session is gone, and returns how long the slowest took.
 func noticed(t *testing.T, sessions *follower, since time.Time, agents int, limit time.Duration) (longest time.Duration) {
 	t.Helper()
-	within(t, limit+30*time.Second, "every session to be noticed as gone", func() bool {
+	eventually(t, "every session to be noticed as gone", func() bool {
 		gone := map[string]time.Time{}
 		for _, c := range sessions.sessions() {
 			lost := c.State == schema.Expired || c.State == schema.Failed || c.State == schema.Reconnecting
@@ -124,7 +139,7 @@ func noticed(t *testing.T, sessions *follower, since time.Time, agents int, limi
 		}
 		return len(gone) == agents
 	})
-	if longest > limit {
+	if longest > limit+slack {
 		t.Errorf("it took %v to notice, more than %v", longest, limit)
 	}
 	return longest
@@ -154,7 +169,7 @@ func TestFaultAcceptAndSilent(t *testing.T) {
 	began = time.Now()
 	s.waitSessions(lq)
 	recovery := time.Since(began)
-	if limit := expireAfter + 10*time.Second; recovery > limit {
+	if limit := expireAfter + 10*time.Second; recovery > limit+slack {
 		t.Errorf("all sessions were up %v after the server spoke, more than %v", recovery, limit)
 	}
 	log := follow(t, s.embedded(), "CALLPOP")

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,22 @@ func patient(t testing.TB) context.Context {
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	within(t, patience, what, ok)
+}
+
+// busy reports whether the machine has so much else to do that how fast something
+// goes says nothing: more than four that want to run for each processor, where the
+// suite alone makes two.
+func busy(t testing.TB) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		t.Fatalf("/proc/loadavg has %q: %v", text, err)
+	}
+	return load > 4*float64(runtime.NumCPU())
 }
 
 func within(t testing.TB, limit time.Duration, what string, ok func() bool) {

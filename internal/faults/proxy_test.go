@@ -12,6 +12,22 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// link is what carries the connector's connections to a peer, well or badly.
+type link interface {
+	address() string
+	spoil(networkFault)
+	heal()
+}
+
+// newLink makes the one that can do the fault.
+func newLink(t testing.TB, port int, upstream string, f networkFault) link {
+	t.Helper()
+	if f.drop || f.cut > 0 {
+		return newWire(t, port, upstream)
+	}
+	return newNetwork(t, port, upstream)
+}
+
 // network is a proxy between the connector and one of its peers.
 type network struct {
 	t     testing.TB
@@ -33,10 +49,17 @@ func newNetwork(t testing.TB, port int, upstream string) *network {
 func (n *network) address() string { return n.proxy.Listen }
 
 // spoil adds toxics, in toxiproxy's own JSON.
-func (n *network) spoil(toxics ...string) {
+func (n *network) spoil(f networkFault) {
 	n.t.Helper()
-	for _, toxic := range toxics {
+	for _, toxic := range f.toxics {
 		if _, err := n.proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	if f.renewed {
+		// The connections of before go; those that follow meet the fault.
+		n.proxy.Stop()
+		if err := n.proxy.Start(); err != nil {
 			n.t.Fatal(err)
 		}
 	}

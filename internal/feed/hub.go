@@ -2,7 +2,6 @@ package feed
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -15,15 +14,8 @@ import (
 	"github.com/callpop/connector/schema"
 )
 
-const (
-	// tailBatch is how many records the hub takes from the spool at once.
-	tailBatch = 256
-	// queueBytes bounds what waits for one stream; one event may go beyond it.
-	queueBytes = 16 << 10
-	// retryPause is the pause after a read of the spool that failed, as while the
-	// embedded server restarts.
-	retryPause = 200 * time.Millisecond
-)
+// queueBytes bounds what waits for one stream; one event may go beyond it.
+const queueBytes = 16 << 10
 
 // hub hands what enters the spool to the streams of its agent.
 type hub struct {
@@ -53,35 +45,9 @@ type queue struct {
 // follow hands out the events of type t that come after sequence until ctx is done.
 func (h *hub) follow(ctx context.Context, t schema.Type, after uint64) {
 	warn := rate.Sometimes{Interval: time.Minute}
-	for ctx.Err() == nil {
-		err := h.tail(ctx, t, &after)
-		if ctx.Err() != nil || errors.Is(err, spool.ErrClosed) {
-			return
-		}
+	h.spool.Follow(ctx, t, after, h.hand, func(err error) {
 		warn.Do(func() { h.log.Warn("the agent feed cannot read the spool; it tries again", "error", err) })
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPause):
-		}
-	}
-}
-
-func (h *hub) tail(ctx context.Context, t schema.Type, after *uint64) error {
-	reader, err := h.spool.Read(ctx, t, *after)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = reader.Close() }() // it only lets go
-	for {
-		records, err := reader.Next(ctx, tailBatch)
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			h.hand(r)
-			*after = r.Sequence
-		}
-	}
+	})
 }
 
 // hand puts a record into the queues of its agent.

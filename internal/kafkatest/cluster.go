@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/callpop/connector/internal/freeport"
 )
 
 // Options say what a cluster is to be; the zero value is one broker.
@@ -67,7 +69,7 @@ func start(ctx context.Context, dist *distribution, dir string, options Options)
 	if err != nil {
 		return nil, fmt.Errorf("make certificates: %w", err)
 	}
-	ports, err := freePorts(n * portsPerBroker)
+	ports, err := freeport.Find(n * portsPerBroker)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ var ErrTooLarge = fmt.Errorf("larger than %d bytes with its headers", maxPayload
 //
 // An error says nothing about whether e was stored, but [ErrTooLarge] and an
 // unknown type, which mean that it never will be: emit the same event again. The
-// log knows it by its ID for two minutes and makes no second copy.
+// log knows it by its ID for 20 seconds and makes no second copy.
 func (s *Spool) Emit(ctx context.Context, e schema.Event) error {
 	began := time.Now()
 	st, err := streamOf(e.Type)

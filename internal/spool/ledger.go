@@ -331,6 +331,27 @@ func (s *Spool) gapAt(st stream, sequence uint64) (Gap, bool) {
 	return Gap{}, false
 }
 
+// takenFrom is how many of the events from one sequence to another damage took.
+func (g *Gap) takenFrom(from, to uint64) uint64 {
+	from, end := max(from, g.From), min(to, g.To)+1
+	if from >= end {
+		return 0
+	}
+	return end - from - g.neverGiven(from, to)
+}
+
+// takenFrom is how many of a stream's events from one sequence to another damage
+// took; where the gaps were drawn together, at most so many.
+func (s *Spool) takenFrom(st stream, from, to uint64) (n uint64) {
+	s.books.mu.Lock()
+	defer s.books.mu.Unlock()
+	gaps := s.books.ledger.Streams[st.name].Gaps
+	for i := range gaps {
+		n += gaps[i].takenFrom(from, to)
+	}
+	return n
+}
+
 // neverGiven is how many of a stream's sequences from one to another were never an
 // event's.
 func (s *Spool) neverGiven(st stream, from, to uint64) (n uint64) {

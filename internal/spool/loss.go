@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/callpop/connector/schema"
 )
 
@@ -78,6 +75,7 @@ func (s *Spool) report(ctx context.Context, e *engine) error {
 			return err
 		}
 		there[c.Sink+"."+st.name] = c.Sequence
+		s.metrics.lacking(st, c.Sink, 0)
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.ledger.Cursors)) {
 		sequence := b.ledger.Cursors[key]
@@ -130,11 +128,10 @@ func (s *Spool) found(ctx context.Context, st stream, g *Gap, cursors map[string
 			}
 			g.Undelivered[sink] = n
 			lacking = append(lacking, fmt.Sprintf("%s %d", sink, n))
-			s.metrics.undelivered.Add(ctx, int64(n), metric.WithAttributes( //nolint:gosec // a count
-				attribute.String("stream", st.name), attribute.String("sink", sink)))
+			s.metrics.lacking(st, sink, n)
 		}
 	}
-	s.metrics.lost.Add(ctx, int64(g.Lost), s.metrics.ok[st.index]) //nolint:gosec // a count
+	s.metrics.lost.Add(ctx, int64(g.Lost), s.metrics.counted[st.index]...) //nolint:gosec // a count
 	attrs := []any{
 		"stream", st.name, "events", g.Lost, "from", g.From, "to", g.From + g.Lost - 1,
 		"damaged_files", filepath.Join(s.config.Dir, damagedDir),

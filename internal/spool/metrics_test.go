@@ -32,14 +32,31 @@ func TestTheSpoolIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]float64{
-		"callpop.spool.events{stream=CALLPOP}":                             3,
-		"callpop.spool.emit.duration{stream=CALLPOP}":                      3,
-		"callpop.spool.emit.duration{error.type=too_large,stream=CALLPOP}": 1,
-		"callpop.spool.restarts{}":                                         1,
-		"callpop.spool.bytes{stream=CALLPOP}":                              float64(state.Bytes),
-		"callpop.spool.bytes{stream=CALLPOP_SESSION}":                      0,
-		"callpop.spool.bytes{stream=CALLPOP_DLQ}":                          0,
-		"callpop.spool.free_bytes{}":                                       float64(s.Status().FreeBytes),
+		"callpop.spool.stored{type=callpop.v1}":                             3,
+		"callpop.spool.stored{type=callpop.session.v1}":                     0,
+		"callpop.spool.stored{type=callpop.dlq.v1}":                         0,
+		"callpop.spool.lost{type=callpop.v1}":                               0,
+		"callpop.spool.lost{type=callpop.session.v1}":                       0,
+		"callpop.spool.lost{type=callpop.dlq.v1}":                           0,
+		"callpop.spool.emit.duration{type=callpop.v1}":                      3,
+		"callpop.spool.emit.duration{error.type=too_large,type=callpop.v1}": 1,
+		"callpop.spool.restarts{}":                                          1,
+		"callpop.spool.events{type=callpop.v1}":                             3,
+		"callpop.spool.events{type=callpop.session.v1}":                     0,
+		"callpop.spool.events{type=callpop.dlq.v1}":                         0,
+		"callpop.spool.bytes{type=callpop.v1}":                              float64(state.Bytes),
+		"callpop.spool.bytes{type=callpop.session.v1}":                      0,
+		"callpop.spool.bytes{type=callpop.dlq.v1}":                          0,
+		"callpop.spool.limit{type=callpop.v1}":                              float64(o.Config.MaxBytes),
+		"callpop.spool.limit{type=callpop.session.v1}":                      float64(o.Config.MaxBytes),
+		"callpop.spool.limit{type=callpop.dlq.v1}":                          float64(o.Config.MaxBytes),
+		"callpop.spool.state{state=serving}":                                1,
+		"callpop.spool.state{state=low_space}":                              0,
+		"callpop.spool.state{state=restarting}":                             0,
+		"callpop.spool.state{state=failed}":                                 0,
+		"callpop.spool.max_age{}":                                           o.Config.MaxAge.Seconds(),
+		"callpop.spool.min_free{}":                                          float64(o.Config.MinFree),
+		"callpop.spool.free{}":                                              float64(s.Status().FreeBytes),
 	} {
 		got, ok := values[name]
 		if !ok {
@@ -106,12 +123,12 @@ func TestWhatDamageTookIsMeasured(t *testing.T) {
 	openSpool(t, o)
 	values := collect(t, reader)
 	for name, want := range map[string]float64{
-		"callpop.spool.lost{stream=CALLPOP}":                       1,
-		"callpop.spool.lost.undelivered{sink=lake,stream=CALLPOP}": 1,
-		"callpop.spool.lost.undelivered{sink=crm,stream=CALLPOP}":  0,
+		"callpop.spool.lost{type=callpop.v1}":                       1,
+		"callpop.spool.lost.undelivered{sink=lake,type=callpop.v1}": 1,
+		"callpop.spool.lost.undelivered{sink=crm,type=callpop.v1}":  0,
 	} {
-		if got := values[name]; got != want {
-			t.Errorf("%s = %v, want %v", name, got, want)
+		if got, ok := values[name]; !ok || got != want {
+			t.Errorf("%s = %v, %t, want %v", name, got, ok, want)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Reader struct {
 	stream stream
 	// last is the sequence up to which everything was handed out or is lost.
 	last uint64
-	lost uint64
+	lost losses
 
 	inbox  *inbox
 	closed chan struct{}
@@ -152,11 +152,11 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	gap, ok := r.spool.gapAt(r.stream, r.last+1)
 	switch {
 	case ok:
-		r.pass(gap.To)
+		r.pass(gap.To, state.First)
 	case state.First > r.last+1:
-		r.pass(state.First - 1)
+		r.pass(state.First-1, state.First)
 	case r.last+1 <= e.last[r.stream.index]:
-		r.pass(r.last + 1)
+		r.pass(r.last+1, state.First)
 		r.spool.logger.Error("a record of the spool is damaged", "stream", r.stream.name, "sequence", r.last)
 	default:
 		// This very server stored it. After a block that was cut at a damaged record
@@ -172,16 +172,50 @@ func (r *Reader) skip(ctx context.Context, e *engine) error {
 	return nil
 }
 
-// pass counts every event up to sequence as lost.
-func (r *Reader) pass(sequence uint64) {
-	r.lost += sequence - r.last - r.spool.neverGiven(r.stream, r.last+1, sequence)
+// pass counts every event up to sequence as lost; first is that of the oldest
+// record that the stream holds.
+func (r *Reader) pass(sequence, first uint64) {
+	r.lost = r.lost.plus(r.spool.lossesBetween(r.stream, r.last+1, sequence, first))
 	r.last = sequence
+}
+
+// losses are events that a reader did not find.
+type losses struct {
+	all uint64
+	// damaged are those of all that did not go by the log's limits or a purge.
+	damaged uint64
+}
+
+func (l losses) plus(more losses) losses {
+	return losses{l.all + more.all, l.damaged + more.damaged}
+}
+
+// lossesBetween are the events from one sequence to another, none of which is there;
+// first is the sequence of the oldest record that the stream holds. Limits and purges
+// take what is before it, and only from the front: what is missing behind it was
+// damaged, and so was what the books say of any of them.
+func (s *Spool) lossesBetween(st stream, from, to, first uint64) losses {
+	if from > to {
+		return losses{}
+	}
+	l := losses{all: to - from + 1 - s.neverGiven(st, from, to)}
+	if l.damaged = l.all; first > from {
+		l.damaged = s.takenFrom(st, from, min(to, first-1))
+		if first <= to {
+			l.damaged += s.lossesBetween(st, first, to, 0).all
+		}
+	}
+	return l
 }
 
 // Lost returns how many events were gone, by the log's limits or by damage,
 // before records that were handed out: between the reader's start and the first,
 // and between one and the next.
-func (r *Reader) Lost() uint64 { return r.lost }
+func (r *Reader) Lost() uint64 { return r.lost.all }
+
+// Damaged returns how many of [Reader.Lost] damage took, and not the log's limits
+// or a purge.
+func (r *Reader) Damaged() uint64 { return r.lost.damaged }
 
 // Close ends the reader; a Next under way returns [ErrClosed]. It is safe to call
 // it twice.

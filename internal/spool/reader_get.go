@@ -87,7 +87,9 @@ func (r *Reader) collect(ctx context.Context, in *inbox) (answer, error) {
 	timer := time.NewTimer(readTimeout)
 	defer timer.Stop()
 	var records []Record
-	last, lost, previous := r.last, uint64(0), uint64(0)
+	last, previous := r.last, uint64(0)
+	var lost losses
+	var holes [][2]uint64 // first and last sequence of each
 	for {
 		var m *nats.Msg
 		select {
@@ -109,7 +111,16 @@ func (r *Reader) collect(ctx context.Context, in *inbox) (answer, error) {
 			if header(m, nats.JSLastSequence) != previous {
 				return answer{}, errTorn
 			}
-			r.last, r.lost = last, r.lost+lost
+			if len(holes) > 0 {
+				state, err := streamState(ctx, in.engine, r.stream)
+				if err != nil {
+					return answer{}, err
+				}
+				for _, hole := range holes {
+					lost = lost.plus(r.spool.lossesBetween(r.stream, hole[0], hole[1], state.First))
+				}
+			}
+			r.last, r.lost = last, r.lost.plus(lost)
 			return answer{records, header(m, server.JSNumPending)}, nil
 		default:
 			return answer{}, fmt.Errorf("get: %s %s", status, m.Header.Get("Description"))
@@ -121,14 +132,14 @@ func (r *Reader) collect(ctx context.Context, in *inbox) (answer, error) {
 			return answer{}, errTorn
 		}
 		if sequence > last+1 {
-			lost += sequence - last - 1 - r.spool.neverGiven(r.stream, last+1, sequence-1)
+			holes = append(holes, [2]uint64{last + 1, sequence - 1})
 		}
 		previous, last = sequence, sequence
 		event, err := schema.FromNATSHeaders(m.Header.Get, m.Data)
 		if err != nil {
 			// Damage, or an event of a version to come: one such record must not
 			// hold up the line.
-			lost++
+			lost = lost.plus(losses{all: 1, damaged: 1})
 			r.spool.logger.Error("a record of the spool cannot be read", "stream", r.stream.name, "sequence", sequence, "error", err)
 			continue
 		}

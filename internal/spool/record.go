@@ -1,6 +1,10 @@
 package spool
 
-import "github.com/callpop/connector/schema"
+import (
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/callpop/connector/schema"
+)
 
 // Record is an event as the spool holds it.
 type Record struct {
@@ -14,4 +18,8 @@ type Record struct {
 	// Replay names the replay that carries the record to a sink once more; empty
 	// for its first way there. The spool does not hold it.
 	Replay string
+	// Span is the span of publishing the record, for a sink to add what it learns of
+	// the way; nil where there is none, as for most records. The spool does not hold
+	// it.
+	Span trace.Span
 }

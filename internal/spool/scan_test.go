@@ -199,8 +199,8 @@ func TestAPurgeTakesTheOldestAndSaysHowMany(t *testing.T) {
 	}
 	next := newEvent(101)
 	emit(t, s, next)
-	if got := take(t, r, 1)[0]; got.Sequence != 101 || got.ID != next.ID || r.Lost() != 90 {
-		t.Errorf("after the purge: sequence %d, %d lost", got.Sequence, r.Lost())
+	if got := take(t, r, 1)[0]; got.Sequence != 101 || got.ID != next.ID || r.Lost() != 90 || r.Damaged() != 0 {
+		t.Errorf("after the purge: sequence %d, %d lost, %d damaged", got.Sequence, r.Lost(), r.Damaged())
 	}
 	if _, err := s.Purge(ctx, "callpop.v9", 1); err == nil {
 		t.Error("an unknown type is no error")

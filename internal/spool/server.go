@@ -97,6 +97,7 @@ func (s *Spool) serverOptions(a accounts) (*server.Options, error) {
 		o.SyncInterval = time.Duration(DefaultConfig().Sync)
 		o.SyncAlways = s.syncEach
 	}
+	o.SyncInterval = max(o.SyncInterval, leastSync)
 	if s.embedded.Listen == "" {
 		o.DontListen = true
 		return o, nil
@@ -241,7 +242,9 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 	}
 	for i, st := range streams {
 		if s.config.Sync == SyncAlways && !s.syncEach {
-			e.syncers[i] = newSyncer(filepath.Join(s.config.Dir, "jetstream", spoolAccount, "streams", st.name, "msgs"))
+			if e.syncers[i], err = newSyncer(filepath.Join(s.config.Dir, "jetstream", spoolAccount, "streams", st.name, "msgs")); err != nil {
+				return fmt.Errorf("look for the blocks of stream %s: %w", st.name, err)
+			}
 		}
 		state, err := streamState(ctx, e, st)
 		if err != nil {

@@ -167,8 +167,8 @@ func TestAReaderCountsWhatTheLimitsTookAway(t *testing.T) {
 	if want := ids[n-len(got):]; !slices.Equal(got, want) {
 		t.Error("the reader got other events than the newest")
 	}
-	if got, want := r.Lost(), state.First-2; got != want {
-		t.Errorf("lost = %d, want %d", got, want)
+	if got, want := r.Lost(), state.First-2; got != want || r.Damaged() != 0 {
+		t.Errorf("lost = %d, damaged = %d, want %d and 0", got, r.Damaged(), want)
 	}
 }
 

@@ -31,9 +31,12 @@ type syncer struct {
 	// runs has the goroutine of the rounds while there is one.
 	runs sync.WaitGroup
 
-	// block is the newest block that the rounds have seen; 0 before the first.
-	// Only the round under way uses it.
+	// block is where the next round begins: the newest block of the last one, which
+	// was written to while it was synced. Before the first round it is the newest
+	// block there was, 0 for none. Only the round under way uses it.
 	block int
+	// listed is the newest block whose name is on disk with certainty.
+	listed int
 }
 
 // errSync is a disk that does not take what was written. What it had is unknown
@@ -45,8 +48,13 @@ type round struct {
 	err  error // set before done is closed
 }
 
-func newSyncer(dir string) *syncer {
-	return &syncer{dir: dir, syncFile: (*os.File).Sync}
+// newSyncer makes one for the stream in dir, before anything is written to it.
+func newSyncer(dir string) (*syncer, error) {
+	_, newest, err := blocks(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &syncer{dir: dir, syncFile: (*os.File).Sync, block: newest}, nil
 }
 
 // wait returns nil once everything that was written before the call is on disk.
@@ -87,40 +95,55 @@ func (y *syncer) run() {
 	}
 }
 
-// sync brings every block from the newest one known on to disk, and the directory
-// if there are new ones.
+// sync brings everything to disk that was written before the call. That is in the
+// blocks that exist now: one that is begun meanwhile belongs to the next round.
+// That round begins with the block that is the newest now, because until the
+// server begins another it goes on writing to it, also behind the sync's back.
 func (y *syncer) sync() error {
-	before := y.block
-	if y.block == 0 {
-		newest, err := newestBlock(y.dir)
-		if err != nil {
-			return err
-		}
-		y.block = newest
+	first, newest, err := y.present()
+	if err != nil {
+		return err
 	}
-	for {
-		err := y.syncPath(y.blockPath(y.block))
-		if errors.Is(err, fs.ErrNotExist) {
-			// The limits took it away. What is newer is in the directory.
-			newest, listErr := newestBlock(y.dir)
-			if listErr != nil || newest == y.block {
-				return errors.Join(err, listErr)
-			}
-			y.block = newest
-			continue
-		}
-		if err != nil {
+	for n := first; n <= newest; n++ {
+		if err := y.syncPath(y.blockPath(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		} // one that is gone was taken by the limits, and its events with it
+	}
+	if newest > y.listed {
+		if err := y.syncPath(y.dir); err != nil {
 			return err
 		}
-		if _, err := os.Stat(y.blockPath(y.block + 1)); err != nil {
+		y.listed = newest
+	}
+	y.block = newest
+	return nil
+}
+
+// present finds the blocks that a round syncs.
+func (y *syncer) present() (first, newest int, err error) {
+	newest = y.block
+	for {
+		_, err := os.Stat(y.blockPath(newest + 1))
+		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		y.block++
+		if err != nil {
+			return 0, 0, err
+		}
+		newest++
 	}
-	if y.block == before {
-		return nil
+	if newest > y.block && y.block > 0 {
+		return y.block, newest, nil
 	}
-	return y.syncPath(y.dir)
+	if _, err := os.Stat(y.blockPath(y.block)); err == nil {
+		return y.block, y.block, nil
+	}
+	// None was there yet, or the limits took it away: look what there is.
+	oldest, newest, err := blocks(y.dir)
+	if err == nil && newest == 0 {
+		err = fmt.Errorf("no block file in %s", y.dir)
+	}
+	return max(y.block, oldest), newest, err
 }
 
 func (y *syncer) blockPath(number int) string {
@@ -138,22 +161,24 @@ func (y *syncer) syncPath(path string) error {
 	return errors.Join(y.syncFile(f), f.Close())
 }
 
-// newestBlock finds the block with the highest number.
-func newestBlock(dir string) (int, error) {
+// blocks finds the lowest and the highest number of a block in dir; 0 where there
+// is none.
+func blocks(dir string) (oldest, newest int, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	newest := 0
 	for _, entry := range entries {
-		if digits, ok := strings.CutSuffix(entry.Name(), blockSuffix); ok {
-			if n, err := strconv.Atoi(digits); err == nil {
-				newest = max(newest, n)
+		digits, ok := strings.CutSuffix(entry.Name(), blockSuffix)
+		if !ok {
+			continue
+		}
+		if n, err := strconv.Atoi(digits); err == nil && n > 0 {
+			newest = max(newest, n)
+			if oldest == 0 || n < oldest {
+				oldest = n
 			}
 		}
 	}
-	if newest == 0 {
-		return 0, fmt.Errorf("no block file in %s", dir)
-	}
-	return newest, nil
+	return oldest, newest, nil
 }

@@ -51,12 +51,6 @@ func (d *recordingDisk) sync(f *os.File) error {
 	return nil
 }
 
-func (d *recordingDisk) rounds() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.synced)
-}
-
 func openAlways(t *testing.T, d *recordingDisk) *Spool {
 	t.Helper()
 	o := testOptions(t.TempDir())
@@ -96,36 +90,6 @@ func TestAlwaysReturnsNoEmitBeforeTheDiskHasIt(t *testing.T) {
 	close(d.hold)
 	if err := <-done; err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestManyEmitsShareASync(t *testing.T) {
-	d := &recordingDisk{hold: make(chan struct{})}
-	s := openAlways(t, d)
-	const callers = 64
-	var all sync.WaitGroup
-	for i := range callers {
-		all.Go(func() {
-			if err := s.Emit(context.Background(), newEvent(i)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for {
-		state, err := s.State(t.Context(), schema.TypeCallPop)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if state.Last == callers {
-			break
-		}
-	}
-	close(d.hold)
-	all.Wait()
-	// One round was under way; all others waited for the next one. The first has
-	// the directory as well.
-	if got := d.rounds(); got > 8 {
-		t.Errorf("%d emits took %d syncs: %v", callers, got, d.synced)
 	}
 }
 

@@ -17,8 +17,8 @@
 //
 // [Setup] makes OpenTelemetry meters whose instruments Prometheus can scrape at
 // [Telemetry.Handler]. Names are translated as OpenTelemetry's rules for
-// Prometheus have it: callpop.sink.publish.duration, in seconds, becomes
-// callpop_sink_publish_duration_seconds. The limit on the number of series of
+// Prometheus have it: callpop.sink.delivery.duration, in seconds, becomes
+// callpop_sink_delivery_duration_seconds. The limit on the number of series of
 // one instrument is [MaxSeries].
 //
 // The standard environment is honoured: OTEL_SDK_DISABLED, OTEL_SERVICE_NAME,

@@ -9,6 +9,10 @@ import (
 	"log/slog"
 
 	"github.com/lmittmann/tint"
+	"go.opentelemetry.io/contrib/bridges/otelslog"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/callpop/connector/internal/tracing"
 )
 
 // NewLogger makes a logger that writes to w, one Write a record, and the variable
@@ -30,15 +34,46 @@ func NewLogger(w io.Writer, c Config, terminal bool) (*slog.Logger, *slog.LevelV
 	return slog.New(&guard{next: next, text: text, numbers: c.Numbers}), level
 }
 
+// Logger returns a logger that writes as log does, and exports what it writes where
+// logs are exported. level is log's; numbers says whether customers' numbers are
+// exported in full, which a collector has no need of.
+func (t *Telemetry) Logger(log *slog.Logger, level slog.Leveler, numbers bool) *slog.Logger {
+	if t.logs == nil {
+		return log
+	}
+	bridge := otelslog.NewHandler(tracing.Scope, otelslog.WithLoggerProvider(t.logs),
+		otelslog.WithVersion(t.version), otelslog.WithSchemaURL(tracing.SchemaURL))
+	exported := &guard{next: leveled{bridge, level}, exported: true, numbers: numbers}
+	return slog.New(slog.NewMultiHandler(log.Handler(), exported))
+}
+
+// leveled holds back what is less important than a level.
+type leveled struct {
+	slog.Handler
+	level slog.Leveler
+}
+
+func (l leveled) Enabled(_ context.Context, level slog.Level) bool { return level >= l.level.Level() }
+
+func (l leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return leveled{l.Handler.WithAttrs(attrs), l.level}
+}
+
+func (l leveled) WithGroup(name string) slog.Handler {
+	return leveled{l.Handler.WithGroup(name), l.level}
+}
+
 // guard stands before the handler that writes: it resolves values, masks
 // customers' numbers, cuts what is too long, and makes sure that the handler
 // behind it writes nothing unescaped. tint writes messages as they are, and in
 // colour turns an escape sequence in a quoted value, even a spelled-out \x1b,
 // into a live one.
 type guard struct {
-	next    slog.Handler
-	text    bool
-	numbers bool
+	next slog.Handler
+	// text: next writes text. exported: next is the way to a collector, which finds
+	// the ids of a trace by itself and is sent values without structure.
+	text, exported bool
+	numbers        bool
 }
 
 func (g *guard) Enabled(ctx context.Context, level slog.Level) bool {
@@ -55,15 +90,18 @@ func (g *guard) Handle(ctx context.Context, r slog.Record) error {
 		safe.AddAttrs(g.attr(a))
 		return true
 	})
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && !g.exported {
+		safe.AddAttrs(slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
+	}
 	return g.next.Handle(ctx, safe)
 }
 
 func (g *guard) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &guard{next: g.next.WithAttrs(g.attrs(attrs)), text: g.text, numbers: g.numbers}
+	return &guard{next: g.next.WithAttrs(g.attrs(attrs)), text: g.text, exported: g.exported, numbers: g.numbers}
 }
 
 func (g *guard) WithGroup(name string) slog.Handler {
-	return &guard{next: g.next.WithGroup(cleanKey(name)), text: g.text, numbers: g.numbers}
+	return &guard{next: g.next.WithGroup(cleanKey(name)), text: g.text, exported: g.exported, numbers: g.numbers}
 }
 
 func (g *guard) attrs(attrs []slog.Attr) []slog.Attr {
@@ -122,7 +160,7 @@ func (g *guard) any(value slog.Value) slog.Value {
 		if err != nil {
 			return g.string("!ERROR: " + err.Error())
 		}
-		if masked := g.maskRuns(string(body)); masked != string(body) || len(body) > maxText {
+		if masked := g.maskRuns(string(body)); masked != string(body) || len(body) > maxText || g.exported {
 			return g.string(masked)
 		}
 		return slog.AnyValue(json.RawMessage(body))

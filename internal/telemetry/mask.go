@@ -31,7 +31,7 @@ func maskFor(key string) func(string) string {
 	case "number", "e164", "phone", "customer", "caller", "callee":
 		return MaskNumber
 	case "raw", "query", "body":
-		return maskText
+		return MaskText
 	case "raw_base64":
 		return maskAll
 	default:
@@ -72,8 +72,9 @@ func MaskNumber(number string) string {
 	return masked
 }
 
-// maskText masks every run of digits in text that is known to hold a number.
-func maskText(text string) string { return maskRuns(text, anyRun) }
+// MaskText masks every run of three digits and more in text that is known to hold a
+// telephone number, each as [MaskNumber] does.
+func MaskText(text string) string { return maskRuns(text, anyRun) }
 
 func maskAll(text string) string {
 	if text == "" {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func environment(pairs ...string) func(string) string {
+func variables(pairs ...string) func(string) string {
 	return func(name string) string {
 		for i := 0; i < len(pairs); i += 2 {
 			if pairs[i] == name {
@@ -108,8 +108,9 @@ func TestHistogramsHaveBoundsThatFit(t *testing.T) {
 		first, last        float64
 		bounds             int
 	}{
-		{"callpop.spooled.duration", "callpop_spooled_duration_seconds", .00005, 10, 17},
-		{"callpop.sink.publish.duration", "callpop_sink_publish_duration_seconds", .00005, 10, 17},
+		{"callpop.spooled.duration", "callpop_spooled_duration_seconds", .00005, 1800, 21},
+		{"callpop.sink.delivery.duration", "callpop_sink_delivery_duration_seconds", .00005, 1800, 21},
+		{"callpop.session.heartbeat.duration", "callpop_session_heartbeat_duration_seconds", .00005, 1800, 21},
 		{"messaging.client.operation.duration", "messaging_client_operation_duration_seconds", .005, 10, 14},
 	} {
 		histogram, err := meter.Float64Histogram(c.instrument, metric.WithUnit("s"))
@@ -165,10 +166,10 @@ func TestTheResourceSaysWhatRuns(t *testing.T) {
 		want map[string]string
 	}{
 		{"nothing given", nil, map[string]string{"service_name": "callpop-connector", "service_version": "1.2.3", "telemetry_sdk_language": "go"}},
-		{"attributes", environment("OTEL_RESOURCE_ATTRIBUTES", " deployment.environment.name=prod , k8s.pod.name=a%2Cb=c,"),
+		{"attributes", variables("OTEL_RESOURCE_ATTRIBUTES", " deployment.environment.name=prod , k8s.pod.name=a%2Cb=c,"),
 			map[string]string{"service_name": "callpop-connector", "service_version": "1.2.3", "deployment_environment_name": "prod", "k8s_pod_name": "a,b=c"}},
-		{"a name among the attributes", environment("OTEL_RESOURCE_ATTRIBUTES", "service.name=pops"), map[string]string{"service_name": "pops"}},
-		{"a name of its own wins", environment("OTEL_RESOURCE_ATTRIBUTES", "service.name=pops", "OTEL_SERVICE_NAME", "east"), map[string]string{"service_name": "east"}},
+		{"a name among the attributes", variables("OTEL_RESOURCE_ATTRIBUTES", "service.name=pops"), map[string]string{"service_name": "pops"}},
+		{"a name of its own wins", variables("OTEL_RESOURCE_ATTRIBUTES", "service.name=pops", "OTEL_SERVICE_NAME", "east"), map[string]string{"service_name": "east"}},
 	} {
 		tel := setup(t, Options{Version: "1.2.3", Getenv: c.env})
 		info := scrape(t, tel)["target_info"]
@@ -185,7 +186,7 @@ func TestTheResourceSaysWhatRuns(t *testing.T) {
 }
 
 func TestTheSDKCanBeSwitchedOff(t *testing.T) {
-	tel := setup(t, Options{Version: "1.2.3", Getenv: environment("OTEL_SDK_DISABLED", " True ")})
+	tel := setup(t, Options{Version: "1.2.3", Getenv: variables("OTEL_SDK_DISABLED", " True ")})
 	counter, err := tel.Meter("test").Int64Counter("callpop.test")
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +199,7 @@ func TestTheSDKCanBeSwitchedOff(t *testing.T) {
 	if families["go_goroutines"] == nil || families["callpop_build_info"] == nil {
 		t.Error("the process is not shown")
 	}
-	if scrape(t, setup(t, Options{Getenv: environment("OTEL_SDK_DISABLED", "false")}))["target_info"] == nil {
+	if scrape(t, setup(t, Options{Getenv: variables("OTEL_SDK_DISABLED", "false")}))["target_info"] == nil {
 		t.Error("false switches it off")
 	}
 }
@@ -210,7 +211,7 @@ func TestAWrongEnvironmentIsRefusedByNameAndValue(t *testing.T) {
 		{"OTEL_RESOURCE_ATTRIBUTES", "=1", `OTEL_RESOURCE_ATTRIBUTES: "=1": expected key=value pairs`},
 		{"OTEL_RESOURCE_ATTRIBUTES", "a=%zz", `OTEL_RESOURCE_ATTRIBUTES: "a=%zz": expected key=value pairs`},
 	} {
-		_, err := Setup(t.Context(), Options{Getenv: environment(c.name, c.value)})
+		_, err := Setup(t.Context(), Options{Getenv: variables(c.name, c.value)})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s=%s: got %v, want %s", c.name, c.value, err, c.want)
 		}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -17,7 +18,12 @@ const serviceName = "callpop-connector"
 // newResource describes this process: what it knows of itself, then
 // OTEL_RESOURCE_ATTRIBUTES, then OTEL_SERVICE_NAME; the later ones win.
 func newResource(ctx context.Context, o Options) (*resource.Resource, error) {
-	attributes := []attribute.KeyValue{semconv.ServiceName(serviceName)}
+	attributes := []attribute.KeyValue{
+		semconv.ServiceName(serviceName),
+		// A new one with each start, as the conventions have it where nothing better
+		// is known; a pod's name or the like comes by OTEL_RESOURCE_ATTRIBUTES.
+		semconv.ServiceInstanceID(uuid.NewString()),
+	}
 	if o.Version != "" {
 		attributes = append(attributes, semconv.ServiceVersion(o.Version))
 	}
@@ -32,6 +38,7 @@ func newResource(ctx context.Context, o Options) (*resource.Resource, error) {
 	res, err := resource.New(ctx,
 		resource.WithSchemaURL(semconv.SchemaURL),
 		resource.WithTelemetrySDK(),
+		resource.WithHost(),
 		resource.WithAttributes(attributes...),
 	)
 	if err != nil {

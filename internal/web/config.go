@@ -101,6 +101,13 @@ func checkToken(token secret.Value) error {
 	return nil
 }
 
+// AdminInClear reports whether http.admin is on a network, and without TLS: the
+// token and customers' numbers then pass in clear.
+func (c Config) AdminInClear() bool {
+	name, err := host(c.Admin)
+	return c.Admin != "" && err == nil && !isLoopback(name) && c.AdminTLS.CertFile == ""
+}
+
 func (t TLS) check(key string) error {
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		return fmt.Errorf("%s: has one of cert_file and key_file: expected both, or neither", key)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// derive gives the body of /readyz at now: r with its derived fields worked out.
+// Derive gives the body of /readyz at now: r with its derived fields worked out.
 // It changes nothing that r points to.
-func (r Readiness) derive(now time.Time) Readiness {
+func (r Readiness) Derive(now time.Time) Readiness {
 	r.Servers = slices.Clone(r.Servers)
 	for i := range r.Servers {
 		r.Servers[i].State = serverState(r.Servers[i].SessionsUp, r.Servers[i].SessionsWanted)

@@ -100,7 +100,7 @@ const troubleBody = `{
 }`
 
 func TestTheBodySaysWhatIsWrong(t *testing.T) {
-	body, err := json.MarshalIndent(trouble().derive(noon), "", "  ")
+	body, err := json.MarshalIndent(trouble().Derive(noon), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestTheBodyWhileAllIsWell(t *testing.T) {
 	well := serving()
 	well.Servers = []Server{{Name: "hq", SessionsUp: new(2), SessionsWanted: new(2)}}
 	well.Sinks = []Sink{}
-	body, err := json.Marshal(well.derive(noon))
+	body, err := json.Marshal(well.Derive(noon))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestTheBodyWhileAllIsWell(t *testing.T) {
 
 func TestDerivingChangesNothingOfTheCallers(t *testing.T) {
 	given := trouble()
-	given.derive(noon)
+	given.Derive(noon)
 	if want := trouble(); !reflect.DeepEqual(given, want) {
 		t.Errorf("got %+v, want %+v", given, want)
 	}
@@ -136,7 +136,7 @@ func TestDerivingChangesNothingOfTheCallers(t *testing.T) {
 		Servers: []Server{{State: ServerUp}},
 		Sinks:   []Sink{{Delivery: Delivery{State: Idle, Backlog: new(uint64(5)), OldestUndeliveredSeconds: new(1.0)}}},
 	}
-	got := wrong.derive(noon)
+	got := wrong.Derive(noon)
 	if got.Ready || got.Problems[0] == "none" || got.Servers[0].State != "" || !reflect.DeepEqual(got.Sinks[0].Delivery, Delivery{}) {
 		t.Errorf("got %+v", got)
 	}
@@ -195,7 +195,7 @@ func TestAClockThatWasSetBackMakesNoNegativeAge(t *testing.T) {
 
 func TestProblemsAreNamedWithAsMuchAsIsKnown(t *testing.T) {
 	bare := Readiness{State: Starting, Sinks: []Sink{{Name: "lake", Lines: []Line{{Type: "callpop.v1", Delivery: Delivery{State: Retrying}}}}}}
-	got := bare.derive(noon).Problems
+	got := bare.Derive(noon).Problems
 	want := []string{"the connector is starting", "the spool is not open", "sink lake: callpop.v1 is not delivered"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -64,7 +64,7 @@ func serveReadiness(w http.ResponseWriter, r *http.Request, readiness func() Rea
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	body := readiness().derive(time.Now())
+	body := readiness().Derive(time.Now())
 	text, err := json.MarshalIndent(body, "", "  ")
 	if err != nil {
 		http.Error(w, "readiness cannot be written as JSON: "+err.Error(), http.StatusInternalServerError)

@@ -138,6 +138,9 @@ type Server struct {
 	// SessionsWanted counts the agents of the roster; nil where others decide how
 	// many there are.
 	SessionsWanted *int `json:"sessions_wanted,omitempty"`
+	// SessionsSilent counts the sessions that are up and get no pops while others
+	// of the server do. It is no problem of this process, and absent while 0.
+	SessionsSilent int `json:"sessions_silent,omitempty"`
 }
 
 // ServerState says how many of the wanted sessions are up.
@@ -167,8 +170,8 @@ type Line struct {
 	// Type is the event's type, such as callpop.v1.
 	Type string `json:"type"`
 	Delivery
-	// Lost counts the events that the spool's limits took away before the sink had
-	// them, and those that were damaged, since the process started.
+	// Lost counts the events that the spool's limits or damage took before the sink
+	// had them, since the process started.
 	Lost uint64 `json:"lost,omitempty"`
 	// DeadLettered counts the events that the broker refused for good.
 	DeadLettered uint64 `json:"dead_lettered,omitempty"`

@@ -296,6 +296,7 @@ func (r *benchReader) Next(ctx context.Context, limit int) ([]sink.Record, error
 	return next, nil
 }
 
-func (r *benchReader) Lost() uint64 { return 0 }
+func (r *benchReader) Lost() uint64    { return 0 }
+func (r *benchReader) Damaged() uint64 { return 0 }
 
 func (r *benchReader) Close() error { return nil }

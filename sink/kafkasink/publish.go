@@ -219,6 +219,7 @@ func (c *call) settle(round []*batch) (broken bool) {
 		}
 		code := kafka.Error(b.answer.ErrorCode)
 		if code == 0 {
+			c.trace(b)
 			q.left = q.left[len(b.records):]
 			q.limit = min(2*q.limit, c.topic.config.BatchRecords)
 			c.topic.grow()

@@ -33,6 +33,7 @@ type Sink struct {
 var (
 	_ sink.Sink    = (*Sink)(nil)
 	_ sink.Checker = (*Sink)(nil)
+	_ sink.Located = (*Sink)(nil)
 )
 
 // topic is where events of one type go.
@@ -54,6 +55,7 @@ func New(c Config, o Options) (*Sink, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("kafka sink: %w", err)
 	}
+	useSmallZstd()
 	s := &Sink{config: c, options: o, topics: make(map[schema.Type]*topic), closed: make(chan struct{})}
 	for _, t := range schema.Types {
 		name := c.topic(t)

@@ -7,24 +7,31 @@ import "errors"
 // pass, so that what meets them is tried again.
 var (
 	// ErrNotConnected: there is no connection to any of the servers.
-	ErrNotConnected = errors.New("not connected")
+	ErrNotConnected = error(&brokerError{"not connected", "unreachable"})
 	// ErrNoJetStream: the server, or the account on it, has no JetStream.
-	ErrNoJetStream = errors.New("no JetStream on this server, or not for this account")
+	ErrNoJetStream = error(&brokerError{"no JetStream on this server, or not for this account", "no_jetstream"})
 	// ErrNoStream: there is JetStream, but not the stream.
-	ErrNoStream = errors.New("no stream of this name")
+	ErrNoStream = error(&brokerError{"no stream of this name", "missing_stream"})
 	// ErrSubjectNotInStream: the stream exists and does not take the subject.
-	ErrSubjectNotInStream = errors.New("the stream does not take this subject")
+	ErrSubjectNotInStream = error(&brokerError{"the stream does not take this subject", "configuration"})
 	// ErrStreamUnavailable: the stream exists, takes the subject, and does not
 	// answer now, as while its cluster elects a leader.
-	ErrStreamUnavailable = errors.New("the stream does not answer now")
+	ErrStreamUnavailable = error(&brokerError{"the stream does not answer now", "no_leader"})
 	// ErrOtherStream: another stream takes the subject.
-	ErrOtherStream = errors.New("another stream takes this subject")
+	ErrOtherStream = error(&brokerError{"another stream takes this subject", "configuration"})
 	// ErrNoPermission: the server forbids the user to publish to the subject, or
 	// to subscribe to the subjects on which it would answer.
-	ErrNoPermission = errors.New("no permission")
+	ErrNoPermission = error(&brokerError{"no permission", "authorization"})
 	// ErrNoAnswer: no acknowledgement came in time. The message may be stored.
-	ErrNoAnswer = errors.New("no acknowledgement in time")
+	ErrNoAnswer = error(&brokerError{"no acknowledgement in time", "timeout"})
 )
+
+// brokerError is an error with telemetry's error.type, in the words of package
+// kafkasink where both have one.
+type brokerError struct{ text, errorType string }
+
+func (e *brokerError) Error() string     { return e.text }
+func (e *brokerError) ErrorType() string { return e.errorType }
 
 // ErrOwnServer means that the sink leads to the connector's own embedded server,
 // so that every event would come back as a new one. It does not pass: the sink

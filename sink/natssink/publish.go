@@ -147,6 +147,7 @@ func (a *attempt) send(ctx context.Context, index int) (pending, error) {
 	if err != nil {
 		return pending{}, err
 	}
+	a.trace(&a.records[index])
 	p := pending{index: index, sent: time.Now()}
 	p.future, err = a.session.js.PublishMsgAsync(msg,
 		jetstream.WithRetryAttempts(0), // the forwarder retries, in order

@@ -27,7 +27,7 @@ type Options struct {
 func (o Options) clientName() string { return "callpop-connector " + o.Name }
 
 // Sink publishes to JetStream. See [sink.Sink] for its contract; it is also a
-// [sink.Checker] and a [sink.DuplicateCounter].
+// [sink.Checker], a [sink.DuplicateCounter] and [sink.Located].
 type Sink struct {
 	config Config
 	link   *link
@@ -50,6 +50,7 @@ var (
 	_ sink.Sink             = (*Sink)(nil)
 	_ sink.Checker          = (*Sink)(nil)
 	_ sink.DuplicateCounter = (*Sink)(nil)
+	_ sink.Located          = (*Sink)(nil)
 )
 
 // New makes a sink and begins to connect. It does not wait for the connection:

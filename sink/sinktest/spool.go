@@ -39,6 +39,7 @@ type Faults struct {
 type stream struct {
 	records []sink.Record // what still exists, by rising sequence
 	gone    []uint64      // the sequences that the limits took, rising
+	damaged []uint64      // those that damage took
 	ids     map[string]bool
 	last    uint64
 	handed  int // records given to readers
@@ -124,6 +125,20 @@ func (s *Spool) Expire(t schema.Type, through uint64) {
 		st.records = st.records[1:]
 	}
 	s.wake()
+}
+
+// Damage takes away the events from one sequence to another, as a damaged disk does.
+func (s *Spool) Damage(t schema.Type, from, to uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stream(t)
+	st.records = slices.DeleteFunc(st.records, func(r sink.Record) bool {
+		gone := from <= r.Sequence && r.Sequence <= to
+		if gone {
+			st.damaged = append(st.damaged, r.Sequence)
+		}
+		return gone
+	})
 }
 
 // Truncate takes away the newest events, after a sequence, which will be given
@@ -228,7 +243,8 @@ type reader struct {
 	spool *Spool
 	typ   schema.Type
 	after uint64
-	lost  uint64
+
+	lost, damaged uint64
 }
 
 func (r *reader) Next(ctx context.Context, limit int) ([]sink.Record, error) {
@@ -258,11 +274,17 @@ func (r *reader) next(limit int) ([]sink.Record, <-chan struct{}, error) {
 	from := sort.Search(len(st.records), func(i int) bool { return st.records[i].Sequence > r.after })
 	records := slices.Clone(st.records[from:min(len(st.records), from+limit)])
 	if len(records) > 0 {
-		for _, sequence := range st.gone {
-			if r.after < sequence && sequence < records[0].Sequence {
-				r.lost++
+		between := func(sequences []uint64) (n uint64) {
+			for _, sequence := range sequences {
+				if r.after < sequence && sequence <= records[len(records)-1].Sequence {
+					n++
+				}
 			}
+			return n
 		}
+		damaged := between(st.damaged)
+		r.damaged += damaged
+		r.lost += between(st.gone) + damaged
 		r.after = records[len(records)-1].Sequence
 		st.handed += len(records)
 	}
@@ -270,5 +292,7 @@ func (r *reader) next(limit int) ([]sink.Record, <-chan struct{}, error) {
 }
 
 func (r *reader) Lost() uint64 { return r.lost }
+
+func (r *reader) Damaged() uint64 { return r.damaged }
 
 func (r *reader) Close() error { return nil }

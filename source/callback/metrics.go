@@ -31,11 +31,16 @@ func newCounters(meter metric.Meter, c *Config) (*counters, error) {
 		metric.WithDescription("Pops stored after their callback was answered; what of waiting is not here "+
 			"waits still, or was dropped."),
 		metric.WithUnit("{pop}"))
+	// From the start, for rates.
+	n.late.Add(context.Background(), 0, n.lateLabels)
+	n.count("stored", 0)
 	return n, errors.Join(errs[:]...)
 }
 
-func (n *counters) answered(result string) {
-	n.requests.Add(context.Background(), 1, metric.WithAttributeSet(
+func (n *counters) answered(result string) { n.count(result, 1) }
+
+func (n *counters) count(result string, requests int64) {
+	n.requests.Add(context.Background(), requests, metric.WithAttributeSet(
 		attribute.NewSet(n.server, n.name, attribute.String("result", result))))
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/schema"
+	"github.com/callpop/connector/source"
 )
 
 // agents remembers, for each agent, whether a session is live, when the last one
@@ -12,8 +13,12 @@ import (
 type agents struct {
 	known map[string]*agentState
 	max   int
-	// downSince begins the first gap of an agent never seen; zero where unknown.
-	downSince time.Time
+	// absences begin the first gap of an agent never seen.
+	absences *source.Absences
+	source   string // its name
+	// forgetful is set once an agent was forgotten: of one that is not known,
+	// nothing is known from then on.
+	forgetful bool
 }
 
 type agentState struct {
@@ -24,9 +29,9 @@ type agentState struct {
 	lastHeard time.Time
 }
 
-func newAgents(maxClients int, downSince time.Time) *agents {
+func newAgents(maxClients int, absences *source.Absences, sourceName string) *agents {
 	// Those with a live session always find a place.
-	return &agents{known: map[string]*agentState{}, max: 4*maxClients + 1000, downSince: downSince}
+	return &agents{known: map[string]*agentState{}, max: 4*maxClients + 1000, absences: absences, source: sourceName}
 }
 
 func (a *agents) of(id string) *agentState {
@@ -35,7 +40,10 @@ func (a *agents) of(id string) *agentState {
 		if len(a.known) >= a.max {
 			a.forgetOne()
 		}
-		state = &agentState{lastHeard: a.downSince}
+		state = &agentState{}
+		if !a.forgetful {
+			state.lastHeard = a.absences.Since(a.source, id)
+		}
 		a.known[id] = state
 	}
 	return state
@@ -46,8 +54,8 @@ func (a *agents) forgetOne() {
 	for id, state := range a.known {
 		if state.live == 0 {
 			delete(a.known, id)
-			// An agent not known may from now on have been.
-			a.downSince = time.Time{}
+			a.absences.Forget(a.source, id)
+			a.forgetful = true
 			return
 		}
 	}
@@ -64,6 +72,7 @@ func (a *agents) rise(id string, at time.Time) (gap *schema.Gap, before schema.S
 	if since := state.lastHeard; !since.IsZero() && since.Before(at) {
 		gap = &schema.Gap{From: since.UTC(), To: at.UTC()}
 	}
+	a.absences.End(a.source, id)
 	before, state.state = state.state, schema.Connected
 	return gap, before, true
 }
@@ -78,6 +87,7 @@ func (a *agents) fall(id string, to schema.SessionState, lastHeard time.Time) (r
 	if state.live--; state.live > 0 {
 		return false
 	}
+	a.absences.Begin(a.source, id, state.lastHeard)
 	state.state = to
 	return true
 }

@@ -16,8 +16,9 @@ import (
 // configuration.
 type Handed struct {
 	// Longest is the longest interval seen between heartbeats.
-	Longest   time.Duration          `json:"longest"`
-	DownSince time.Time              `json:"down_since"`
+	Longest time.Duration `json:"longest"`
+	// Forgetful says that agents were forgotten, for want of room.
+	Forgetful bool                   `json:"forgetful,omitempty"`
 	Agents    map[string]HandedAgent `json:"agents"`
 	Desktops  []HandedDesktop        `json:"-"`
 }
@@ -123,7 +124,7 @@ func (s *Source) waiting(p *pause) (all []*desktop, err error) {
 
 // handOver gives the state of desktops that all wait. The tap's goroutine calls it.
 func (t *tap) handOver(desktops []*desktop) *Handed {
-	h := &Handed{Longest: t.longest, DownSince: t.agents.downSince, Agents: map[string]HandedAgent{}}
+	h := &Handed{Longest: t.longest, Forgetful: t.agents.forgetful, Agents: map[string]HandedAgent{}}
 	for id, a := range t.agents.known {
 		h.Agents[id] = HandedAgent{a.live, a.state, a.lastHeard}
 	}
@@ -155,9 +156,14 @@ func (s *Source) Adopt(h *Handed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tap
-	t.longest, t.agents.downSince = h.Longest, h.DownSince
+	t.longest, t.agents.forgetful = h.Longest, h.Forgetful
 	for id, a := range h.Agents {
 		t.agents.known[id] = &agentState{a.Live, a.State, a.LastHeard}
+		if a.Live > 0 {
+			t.agents.absences.End(t.agents.source, id)
+		} else if !a.LastHeard.IsZero() {
+			t.agents.absences.Begin(t.agents.source, id, a.LastHeard)
+		}
 	}
 	var errs []error
 	for i := range h.Desktops {

@@ -51,8 +51,8 @@ type rig struct {
 type rigOptions struct {
 	config func(*Config)
 	// source changes the relay before it runs.
-	source    func(*Source)
-	downSince time.Time
+	source   func(*Source)
+	absences *source.Absences
 }
 
 // newRig starts a relay in front of the server at address.
@@ -75,7 +75,7 @@ func newRig(t testing.TB, address string, o rigOptions) *rig {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if r.source, err = New(c, Options{Intake: in, Logger: logger, Meter: meter, DownSince: o.downSince}); err != nil {
+	if r.source, err = New(c, Options{Intake: in, Logger: logger, Meter: meter, Absences: o.absences}); err != nil {
 		t.Fatal(err)
 	}
 	if o.source != nil {
@@ -326,4 +326,14 @@ func kind(err error) string {
 		return "reset"
 	}
 	return err.Error()
+}
+
+// aliveUntil are the absences of a connector that ran until then.
+func aliveUntil(t testing.TB, at time.Time) *source.Absences {
+	t.Helper()
+	a, err := source.NewAbsences(nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -43,11 +43,18 @@ func newMetrics(meter metric.Meter, c *Config) (*metrics, error) {
 	m.beats, errs[4] = meter.Int64Counter("callpop.relay.heartbeats",
 		metric.WithDescription("Heartbeats passed on to desktops."), metric.WithUnit("{heartbeat}"))
 	m.empties, errs[5] = meter.Int64Counter("callpop.session.empty_pops",
-		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"))
+		metric.WithDescription("Pops of no bytes, which carry nothing."), metric.WithUnit("{pop}"))
 	m.tapLost, errs[6] = meter.Int64Counter("callpop.relay.tap_dropped_bytes",
 		metric.WithDescription("Bytes that were passed on but that the tap could not take."), metric.WithUnit("By"))
 	m.tapPanics, errs[7] = meter.Int64Counter("callpop.relay.tap_panics",
 		metric.WithDescription("Bugs in the tap that were caught; the desktops' streams were not touched."), metric.WithUnit("{panic}"))
+	for _, counter := range []metric.Int64Counter{m.dials, m.beats, m.empties, m.tapLost, m.tapPanics} {
+		m.add(counter, 0) // from the start, for rates
+	}
+	m.client(0)
+	for _, reason := range []string{refusedByAllow, refusedByMax, refusedByPerAddress} {
+		m.refused.Add(context.Background(), 0, m.source, metric.WithAttributes(attribute.String("reason", reason)))
+	}
 	return m, errors.Join(errs[:]...)
 }
 

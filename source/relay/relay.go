@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,16 +14,17 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source"
 )
 
 // Options are the parts of the daemon that a source works with.
 type Options struct {
 	Intake *source.Intake
-	// DownSince is when the connector last relayed, before it started: where it is
-	// known, an agent's first gap begins there. Zero where it is not; an agent's
-	// first session then has no gap.
-	DownSince time.Time
+	// Absences say since when agents have had no session, also from before the
+	// connector started: where that is known, an agent's first gap begins there; an
+	// agent's first session has no gap where it is not. nil knows nothing.
+	Absences *source.Absences
 	// Listener is used where given, instead of listening on the configured address;
 	// a *net.TCPListener. The source closes it.
 	Listener net.Listener
@@ -105,7 +107,7 @@ func New(c Config, o Options) (*Source, error) {
 	s.tap = newTap(tapOptions{
 		intake: o.Intake, pattern: pattern, metrics: m, log: s.log,
 		origin:      &source.Origin{Type: c.Type, Name: c.Name, Server: c.Server, Decoding: decoding},
-		expireAfter: c.ExpireAfter, downSince: o.DownSince, maxClients: c.MaxClients,
+		expireAfter: c.ExpireAfter, absences: cmp.Or(o.Absences, source.NoAbsences()), maxClients: c.MaxClients,
 	})
 	if s.listener, err = listen(&c, o.Listener); err != nil {
 		return nil, err
@@ -223,8 +225,10 @@ func (s *Source) stop() {
 // Status counts the connections: those open, and those over which the server has
 // been heard.
 func (s *Source) Status() source.Status {
+	up := int(s.tap.up.Load())
+	open := max(s.door.count(), up) // the tap learns of an end a little later
 	return source.Status{
-		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
-		Wanted: s.door.count(), Up: int(s.tap.up.Load()),
+		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server, Wanted: open, Up: up,
+		States: map[schema.SessionState]int{schema.Connected: up, schema.Connecting: open - up},
 	}
 }

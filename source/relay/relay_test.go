@@ -545,7 +545,7 @@ func TestAServerThatDoesNotAnswerADialIsGivenUpInTime(t *testing.T) {
 func TestASessionAfterTheConnectorsOwnAbsenceHasThatGap(t *testing.T) {
 	server := startServer(t, lqsim.Options{})
 	since := time.Now().Add(-time.Hour).UTC()
-	r := newRig(t, server.Addr().String(), rigOptions{downSince: since})
+	r := newRig(t, server.Addr().String(), rigOptions{absences: aliveUntil(t, since)})
 	register(t, r.address(), "801")
 	c := decode[schema.SessionChanged](t, r.await("connected", 1, isState("801", schema.Connected))[0])
 	if c.Gap == nil || !c.Gap.From.Equal(since) || !c.Gap.To.Equal(c.At) {

@@ -40,7 +40,7 @@ type tapOptions struct {
 	log         *slog.Logger
 	origin      *source.Origin // of every desktop, but for agent and channel
 	expireAfter time.Duration
-	downSince   time.Time
+	absences    *source.Absences
 	maxClients  int
 }
 
@@ -124,7 +124,7 @@ func (l *loss) merge(later *loss) *loss {
 
 func newTap(o tapOptions) *tap {
 	return &tap{
-		o: o, agents: newAgents(o.maxClients, o.downSince), queue: newBatch(),
+		o: o, agents: newAgents(o.maxClients, o.absences, o.origin.Name), queue: newBatch(),
 		ready: make(chan struct{}, 1), asks: make(chan func()), live: map[*desktop]struct{}{},
 	}
 }

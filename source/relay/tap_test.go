@@ -98,7 +98,7 @@ func tapOn(t testing.TB, taker taker, change func(*tapOptions)) *tap {
 	o := tapOptions{
 		intake: taker, pattern: regexp.MustCompile(c.AgentPattern), metrics: m, log: slog.New(slog.DiscardHandler),
 		origin:     &source.Origin{Type: "relay", Name: "desktops", Server: "hq", Decoding: decoding},
-		maxClients: c.MaxClients,
+		maxClients: c.MaxClients, absences: source.NoAbsences(),
 	}
 	if change != nil {
 		change(&o)
@@ -394,7 +394,7 @@ func TestAnAnswerShownBeforeWhatItAnswersIsNotTakenForTheRegistration(t *testing
 }
 
 func TestTheMemoryOfAgentsIsBounded(t *testing.T) {
-	a := newAgents(10, at)
+	a := newAgents(10, aliveUntil(t, at), "desktops")
 	a.max = 3
 	if gap, _, report := a.rise("801", at.Add(time.Hour)); !report || gap == nil || !gap.From.Equal(at) {
 		t.Errorf("801 rises with gap %+v, %t; want since the connector was down", gap, report)

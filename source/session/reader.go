@@ -92,7 +92,7 @@ func (r *reader) take(f frame.Frame) {
 
 // beat notes an answered heartbeat.
 func (r *reader) beat() {
-	r.counters.beats.Add(1)
+	r.counters.answered(time.Since(r.lastHeard))
 	if !r.lastBeat.IsZero() {
 		r.expiry.Saw(r.lastHeard.Sub(r.lastBeat))
 	}

@@ -2,14 +2,11 @@ package session
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/time/rate"
@@ -23,11 +20,11 @@ type Options struct {
 	// DialRate paces the dials to the server's address; the sources on one address
 	// share it. nil makes one from the configuration.
 	DialRate *rate.Limiter
-	// DownSince is when the connector last held sessions, before it started; zero
-	// where that is not known.
-	DownSince time.Time
-	Logger    *slog.Logger
-	Meter     metric.Meter
+	// Absences say since when agents have had no session, also from before the
+	// connector started; nil where that is not known.
+	Absences *source.Absences
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // Source holds the sessions of a roster; a [source.Source].
@@ -75,7 +72,7 @@ func New(c Config, o Options) (*Source, error) {
 	s := &Source{config: c, sessions: shared, decoding: decoding, origins: map[string]*source.Origin{}}
 	s.fleet, err = source.NewFleet(source.FleetOptions{
 		Connect: shared.connect, Report: o.Intake.Session,
-		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, DownSince: o.DownSince,
+		ReconnectInterval: c.ReconnectInterval, DialRate: o.DialRate, Absences: o.Absences,
 		Logger: o.Logger.With("source", c.Name), Meter: o.Meter,
 	})
 	if err != nil {
@@ -90,6 +87,7 @@ func (s *Source) Run(ctx context.Context) error {
 	defer s.sessions.counters.close()
 	var watch sync.WaitGroup
 	watch.Go(func() { s.sessions.watch(ctx) })
+	watch.Go(func() { s.sessions.counters.run(ctx) })
 	s.fleet.Run(ctx)
 	watch.Wait()
 	return nil
@@ -155,7 +153,7 @@ func (s *Source) Status() source.Status {
 	defer s.mu.Unlock()
 	return source.Status{
 		Name: s.config.Name, Type: s.config.Type, Server: s.config.Server,
-		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(),
+		Wanted: s.fleet.Wanted(), Up: s.fleet.Up(), States: s.fleet.States(),
 	}
 }
 
@@ -166,40 +164,3 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // userTimeout is how long sent data may stay unacknowledged.
 const userTimeout = 30 * time.Second
-
-// counters of what all sessions of one source see. They are read when somebody
-// asks, since counting must cost a reader nothing.
-type counters struct {
-	beats, empties atomic.Int64
-	labels         atomic.Pointer[attribute.Set]
-	observed       metric.Registration
-}
-
-func newCounters(meter metric.Meter, c *Config) (*counters, error) {
-	n := &counters{}
-	n.label(c)
-	beats, errBeats := meter.Int64ObservableCounter("callpop.session.heartbeats",
-		metric.WithDescription("Heartbeats answered."), metric.WithUnit("{heartbeat}"))
-	empties, errEmpties := meter.Int64ObservableCounter("callpop.session.empty_pops",
-		metric.WithDescription("Pops of no bytes."), metric.WithUnit("{pop}"))
-	if err := errors.Join(errBeats, errEmpties); err != nil {
-		return nil, err
-	}
-	var err error
-	n.observed, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		labels := metric.WithAttributeSet(*n.labels.Load())
-		o.ObserveInt64(beats, n.beats.Load(), labels)
-		o.ObserveInt64(empties, n.empties.Load(), labels)
-		return nil
-	}, beats, empties)
-	return n, err
-}
-
-// label has the counters carry the names of c.
-func (n *counters) label(c *Config) {
-	labels := attribute.NewSet(attribute.String("server", c.Server), attribute.String("source", c.Name))
-	n.labels.Store(&labels)
-}
-
-// close ends the observation of a source that is gone: it may have a successor.
-func (n *counters) close() { _ = n.observed.Unregister() }

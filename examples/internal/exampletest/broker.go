@@ -37,6 +37,8 @@ func EachBroker(t *testing.T, shared *kafkatest.Shared, test func(t *testing.T, 
 // an answer; seed chooses which.
 func (b *Broker) Send(t testing.TB, events []schema.Event, repeat float64, seed uint64) {
 	t.Helper()
+	begun := time.Now()
+	defer func() { t.Logf("%v to send %d", time.Since(begun).Round(time.Millisecond), len(events)) }()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	const later = 20
 	var again []schema.Event

@@ -4,6 +4,7 @@
 package exampletest
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -19,6 +20,8 @@ type Pop struct {
 	lqsim.Offer
 	// Event is what the connector makes of it.
 	Event schema.Event
+	// CallPop is the event's body.
+	CallPop schema.CallPop
 	// At is when it came.
 	At time.Time
 }
@@ -35,6 +38,8 @@ type Options struct {
 	Seed uint64
 	// Start is when the first call comes.
 	Start time.Time
+	// Format is t1v1 to t1v5, or [lqsim.Mixed]; t1v5 if it is empty.
+	Format string
 }
 
 // Simulate gives the pops of a time at the call centre, in the order in which they
@@ -43,7 +48,7 @@ func Simulate(t testing.TB, o Options) []Pop {
 	t.Helper()
 	zone := time.FixedZone("UTC+8", 8*60*60)
 	traffic, err := lqsim.NewTraffic(lqsim.TrafficOptions{
-		Agents: o.Agents, Rate: o.Rate, Count: o.Pops, Seed: o.Seed, Start: o.Start, Location: zone,
+		Agents: o.Agents, Rate: o.Rate, Count: o.Pops, Seed: o.Seed, Start: o.Start, Location: zone, Format: o.Format,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +67,47 @@ func Simulate(t testing.TB, o Options) []Pop {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pops = append(pops, Pop{Offer: offer, Event: event, At: at})
+		p := Pop{Offer: offer, Event: event, At: at}
+		if err := json.Unmarshal(event.Body, &p.CallPop); err != nil {
+			t.Fatal(err)
+		}
+		pops = append(pops, p)
 	}
 	return pops
+}
+
+// Events are the pops' events.
+func Events(pops []Pop) []schema.Event {
+	events := make([]schema.Event, len(pops))
+	for i, p := range pops {
+		events[i] = p.Event
+	}
+	return events
+}
+
+// Calls is how many calls the simulator made for the pops of one [Simulate].
+func Calls(pops []Pop) int {
+	serials := map[string]bool{}
+	for _, p := range pops {
+		serials[p.Pop.SN] = true
+	}
+	return len(serials)
+}
+
+// Share is n, or a quarter of it with -short, as the race detector runs the tests:
+// with it SQLite takes ten times as long.
+func Share(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
+// Mode is the pop's mode as its format can carry it: t1v1 to t1v3 do not say.
+func (p *Pop) Mode() schema.Mode {
+	if p.Format < pop.T1V4 {
+		return ""
+	}
+	mode, _ := schema.ModeOf(p.Pop.Mode)
+	return mode
 }

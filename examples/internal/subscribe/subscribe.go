@@ -39,6 +39,13 @@ func (o *Options) Flags(flags *flag.FlagSet) {
 // Handle takes one event. Calls never overlap.
 type Handle func(context.Context, *consume.Delivery) error
 
+// HandleAll takes the events that are there now, 1 to [MaxBatch] of one type, all or
+// none. Calls never overlap.
+type HandleAll func(context.Context, []*consume.Delivery) error
+
+// MaxBatch is how many events [HandleAll] gets at most.
+const MaxBatch = 256
+
 // Run hands every event to handle, from the oldest that the broker has and this
 // consumer has not handled, until ctx is done; then it returns nil. An event whose
 // handling fails is tried again until it succeeds, and those behind it wait.
@@ -47,47 +54,75 @@ type Handle func(context.Context, *consume.Delivery) error
 // that were under way when the last run ended: they come again when the broker
 // sees fit, behind later ones.
 func (o *Options) Run(ctx context.Context, handle Handle) error {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	return o.run(ctx, 1, func(ctx context.Context, all []*consume.Delivery) error { return handle(ctx, all[0]) })
+}
+
+// RunAll is as Run, for a consumer that writes to a disk: syncing it once for all
+// the events that are there costs as much as once for each. A lone event does not
+// wait for a second one.
+func (o *Options) RunAll(ctx context.Context, handle HandleAll) error {
+	return o.run(ctx, MaxBatch, handle)
+}
+
+func (o *Options) run(ctx context.Context, size int, handle HandleAll) error {
+	t := &taker{size: size, handle: handle, log: o.Log}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
 	}
-	one := &oneByOne{handle: handle, log: o.Log}
 	if o.Kafka != "" {
-		return runKafka(ctx, strings.Split(o.Kafka, ","), o, one)
+		return runKafka(ctx, strings.Split(o.Kafka, ","), o, t)
 	}
-	return runNATS(ctx, o, one)
+	return runNATS(ctx, o, t)
 }
 
-// oneByOne hands events over one at a time, however many streams they come from.
-type oneByOne struct {
-	mu     sync.Mutex
-	handle Handle
+// taker hands events over one batch at a time, however many streams they come from.
+type taker struct {
+	size   int
+	handle HandleAll
 	log    *slog.Logger
+
+	mu sync.Mutex // held while handle runs
 }
 
-// The pause before an event is tried again doubles between these.
+// The pause before events are tried again doubles between these.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
 )
 
-// take handles one message, and returns once nothing is left to be done with it,
-// or ctx is done. waiting is called before each further attempt.
-func (one *oneByOne) take(ctx context.Context, d consume.Delivery, err error, waiting func()) error {
-	if errors.Is(err, consume.ErrUnknownType) {
-		return nil // a later version's
+// another is how long a further event of a batch may take to come: about what
+// taking it over from the client's buffer does.
+const another = time.Millisecond
+
+// add appends an event that was decoded; one that was not is passed over.
+func (t *taker) add(to []*consume.Delivery, d consume.Delivery, err error) []*consume.Delivery {
+	switch {
+	case errors.Is(err, consume.ErrUnknownType): // a later version's
+		return to
+	case err != nil:
+		t.log.Warn("a message is passed over", "error", err)
+		return to
 	}
-	if err != nil {
-		one.log.Warn("a message is set aside", "error", err)
-		return nil
+	return append(to, &d)
+}
+
+// take handles events, and returns nil once nothing is left to be done with them,
+// else ctx is done. waiting is called before each further attempt.
+func (t *taker) take(ctx context.Context, events []*consume.Delivery, waiting func()) error {
+	if len(events) == 0 {
+		return ctx.Err()
 	}
-	one.mu.Lock()
-	defer one.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := one.handle(ctx, &d)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err := t.handle(ctx, events)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		one.log.Warn("an event will be tried again", "id", d.Event.ID, "error", err)
+		t.log.Warn("events will be tried again", "events", len(events), "first", events[0].Event.ID, "in", pause, "error", err)
 		waiting()
 		select {
 		case <-time.After(pause):

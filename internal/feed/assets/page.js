@@ -22,8 +22,8 @@ const words = {
   zh: {
     agent: '坐席', token: '本坐席的令牌', connect: '连接', late: '过时', open: '打开客户资料', copy: '复制号码',
     ivr: '语音菜单采集', history: '该客户此前的来电', recent: '最近弹屏', first: '此时段内没有更早的来电。',
-    waiting: '等待来电', hint: '电话一响,客户信息就显示在这里。', unknown: '号码未知',
-    blocked: '浏览器拦截了客户窗口。请允许本站弹出窗口,或点击“打开客户资料”。',
+    waiting: '等待来电', hint: '电话一响，客户信息就显示在这里。', unknown: '号码未知',
+    blocked: '浏览器拦截了客户窗口。请允许本站弹出窗口，或点击“打开客户资料”。',
     other: 'English', sn: '呼叫流水号', id: '呼叫标识', derived: '推算', line: '外线通道', started: '开始时间', from: '转接自',
     keys: '客户按键', member: '会员号', data: '数据', key: '呼叫', ago: '前', now: '刚刚', crm: '客户资料',
     feed: { connecting: '连接中', live: '在线', waiting: '重新连接', refused: '令牌无效', closed: '已断开' },

@@ -1,0 +1,177 @@
+package source
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/callpop/connector/schema"
+)
+
+const (
+	// silentPops is how many pops the average session of a server gets before one
+	// that got none counts as silent. If calls were dealt at random, a session
+	// would miss that many by chance once in half a billion times.
+	silentPops = 20
+	// silentAfter is how long a session is given at the least: a burst of calls
+	// proves nothing.
+	silentAfter = 15 * time.Minute
+	// silenceInterval is how often the sessions are looked at.
+	silenceInterval = 30 * time.Second
+)
+
+// silence finds sessions that are up and get no pops while their server's other
+// sessions do: the server holds the socket and has lost the agent behind it, which
+// neither heartbeats nor the broker show.
+//
+// A server's share is how many pops an average session of it has had so far: each
+// pop adds one part in as many as there are sessions up. A session remembers the
+// share at its last pop, so that counting is one addition a pop, and finding the
+// silent ones one subtraction a session, now and then.
+type silence struct {
+	mu       sync.Mutex // guards what follows
+	servers  map[string]*peers
+	sessions map[listenerKey]*listener
+}
+
+// peers are the sessions of one server.
+type peers struct {
+	up     int
+	share  float64
+	silent int
+}
+
+// listenerKey tells sessions apart. An agent's connections through one source are
+// one session: a relay reports them so.
+type listenerKey struct{ source, agent string }
+
+// listener is a session that is up.
+type listener struct {
+	peers *peers
+	// since and share are the time and the server's share when it came up, or at
+	// its last pop.
+	since  time.Time
+	share  float64
+	silent bool
+}
+
+func newSilence() *silence {
+	return &silence{servers: map[string]*peers{}, sessions: map[listenerKey]*listener{}}
+}
+
+// session notes what state the session of an origin is in from at on.
+func (s *silence) session(o *Origin, state schema.SessionState, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := listenerKey{o.Name, o.Agent}
+	l := s.sessions[key]
+	switch {
+	case state == schema.Connected && l == nil:
+		p := s.servers[o.Server]
+		if p == nil {
+			p = &peers{}
+			s.servers[o.Server] = p
+		}
+		p.up++
+		s.sessions[key] = &listener{peers: p, since: at, share: p.share}
+	case state != schema.Connected && l != nil:
+		l.peers.up--
+		l.speak()
+		delete(s.sessions, key)
+	}
+}
+
+// popped notes a pop over an origin's session.
+func (s *silence) popped(o *Origin, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.sessions[listenerKey{o.Name, o.Agent}]
+	if l == nil {
+		return // a callback, or a session that has just ended
+	}
+	l.peers.share += 1 / float64(l.peers.up)
+	l.since, l.share = at, l.peers.share
+	l.speak()
+}
+
+// speak ends a session's silence.
+func (l *listener) speak() {
+	if l.silent {
+		l.silent = false
+		l.peers.silent--
+	}
+}
+
+// counts gives the number of silent sessions of each server that has had any
+// session.
+func (s *silence) counts() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[string]int, len(s.servers))
+	for server, p := range s.servers {
+		counts[server] = p.silent
+	}
+	return counts
+}
+
+// Silent gives, for each server that has had any session, how many are up and get no
+// pops while the others do: twenty pops for the average session, and a quarter of an
+// hour.
+func (in *Intake) Silent() map[string]int { return in.silence.counts() }
+
+// look finds the sessions that are silent at now, and returns the agents of those
+// that were not before, by server's peers.
+func (s *silence) look(now time.Time) map[*peers][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := map[*peers][]string{}
+	for key, l := range s.sessions {
+		if l.silent || now.Sub(l.since) < silentAfter || l.peers.share-l.share < silentPops {
+			continue
+		}
+		l.silent = true
+		l.peers.silent++
+		found[l.peers] = append(found[l.peers], key.agent)
+	}
+	return found
+}
+
+// maxNamed bounds the agents that one line of the log names.
+const maxNamed = 20
+
+// watch looks now and then until ctx is done, and logs what it finds.
+func (s *silence) watch(ctx context.Context, log *slog.Logger) {
+	ticker := time.NewTicker(silenceInterval)
+	defer ticker.Stop()
+	before := map[string]int{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			s.report(s.look(now), before, log)
+		}
+	}
+}
+
+func (s *silence) report(found map[*peers][]string, before map[string]int, log *slog.Logger) {
+	s.mu.Lock()
+	servers := maps.Clone(s.servers)
+	s.mu.Unlock()
+	counts := s.counts()
+	for _, server := range slices.Sorted(maps.Keys(servers)) {
+		if agents := found[servers[server]]; len(agents) > 0 {
+			slices.Sort(agents)
+			log.Warn("sessions are up but get no pops while others of their server do",
+				"server", server, "sessions", counts[server], "agents", strings.Join(agents[:min(len(agents), maxNamed)], " "))
+		}
+		if before[server] > 0 && counts[server] == 0 {
+			log.Info("no session is silent any more", "server", server)
+		}
+		before[server] = counts[server]
+	}
+}
