@@ -118,7 +118,8 @@ func (i *installed) upgrade() string {
 		i.t.Fatalf("upgrade: %v\n%s", err, out)
 	}
 	former := i.process
-	if _, err := fmt.Sscanf(out[strings.Index(out, "process "):], "process %d", &i.process); err != nil {
+	_, rest, _ := strings.Cut(out, ", process ")
+	if _, err := fmt.Sscanf(rest, "%d", &i.process); err != nil {
 		i.t.Fatalf("%q: %v", out, err)
 	}
 	for deadline := time.Now().Add(patience); alive(former); time.Sleep(5 * time.Millisecond) {

@@ -99,7 +99,7 @@ func (l *Line) send(message []byte, sockets []syscall.Conn) error {
 // discarded.
 func (l *Line) Receive() (*Message, error) {
 	if _, err := io.ReadFull(&l.in, l.header[:]); err != nil {
-		if err == io.EOF { //nolint:errorlint // as io.ReadFull returns it
+		if err == io.EOF {
 			return nil, io.EOF
 		}
 		return nil, fmt.Errorf("receive: %w", err)

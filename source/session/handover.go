@@ -142,7 +142,7 @@ func (s *Source) Adopt(h *Handed) error {
 				Agent: a.Agent, Channel: a.Channel, Decoding: s.decoding,
 			}
 		}
-		a.Handed.Origin = o
+		a.Origin = o
 		if a.Conn != nil {
 			r := &reader{
 				sessions: s.sessions, origin: o, conn: a.Conn,
@@ -154,7 +154,7 @@ func (s *Source) Adopt(h *Handed) error {
 				errs = append(errs, fmt.Errorf("agent %s: %w", a.Agent, err))
 			}
 			s.sessions.join(r)
-			a.Handed.Session = r
+			a.Session = r
 		}
 		all = append(all, a.Handed)
 	}
