@@ -171,11 +171,13 @@ func TestWhenASuccessorDiesTheConnectorGoesOn(t *testing.T) {
 	const sessions = 100
 	lq := startSimulator(t, lqsim.Options{Heartbeat: 200 * time.Millisecond, MaxUnanswered: 20})
 	listen := freeAddressFor(t, 5)
+	broker := startNATS(t)
 	i := install(t, fmt.Sprintf(`
 sources:
   - {name: hq, type: session, server: hq, address: "{LQ}", agents: ["1001-%d"], registration: 'op={{.Agent}},ch={{.Channel}};', dial_rate: 10000}
   - {name: desktops, type: relay, server: hq, listen: %q, address: "{LQ}", allow_overlap: true}
-spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions, listen), lq)
+sinks: [{name: events, type: nats, url: %q, create: true, start: all}]
+spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions, listen, broker.url()), lq)
 	if err := lq.WaitSessions(patient(t), sessions); err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +204,7 @@ spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions, listen), lq)
 	t.Log(i.upgrade())
 	n := stop()
 	sameAsSent(t, lq.Sent(), received(t, "nats://"+i.embedded, "CALLPOP", n))
+	sameAsSent(t, lq.Sent(), received(t, broker.url(), "CALLPOP", n))
 	totals := lq.Totals()
 	if totals.Accepted != len(agents) || totals.Live != len(agents) {
 		t.Errorf("the server has seen %d connections and has %d of %d: %+v", totals.Accepted, totals.Live, len(agents), lq.Ended())
