@@ -43,6 +43,10 @@ race: ## Run the short tests with the race detector
 faults: ## Run the fault suite: kills, outages, full disks, damage, bad networks
 	CONNECTOR_FAULTS=$${CONNECTOR_FAULTS:-quick} go test ./internal/faults -run Fault -count=1 -v -timeout 2h
 
+.PHONY: upgrades
+upgrades: ## Upgrade twenty times under 2,000 sessions and 2,000 pops a second
+	CONNECTOR_UPGRADES=full go test ./cmd/connector -run TwentyUpgrades -count=1 -v -timeout 10m
+
 .PHONY: lint
 lint: ## Run golangci-lint, pinned, built on first use
 	.ci/lint

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -107,6 +106,10 @@ type Fleet struct {
 	due               []*member
 	reconnectInterval time.Duration
 	phase             fleetPhase
+	// paused: nothing is dialled, see Pause. parted: the sessions are another
+	// process's, see Part. adopted are those that were another process's, until Run.
+	paused, parted bool
+	adopted        []Handed
 	// wake holds a token when due may have grown.
 	wake chan struct{}
 }
@@ -192,11 +195,13 @@ const causeStop = "the connector stops"
 func (f *Fleet) Run(ctx context.Context) {
 	now := time.Now()
 	f.mu.Lock()
-	if f.phase == fleetIdle {
+	switch f.phase {
+	case fleetIdle:
 		f.phase = fleetRunning
-		for _, o := range f.listed {
-			f.add(o, cmp.Or(f.o.Absences.Since(o.Name, o.Agent), now))
-		}
+		f.begin(now)
+	case fleetDrained:
+		f.begin(now)
+	case fleetRunning, fleetOver:
 	}
 	f.mu.Unlock()
 	for m, dial := range f.dispatch(ctx) {
@@ -211,6 +216,9 @@ func (f *Fleet) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.phase = fleetOver
+	if f.parted {
+		return
+	}
 	for _, m := range f.members {
 		if m.cause == "" {
 			f.leave(m, nil, causeStop)
@@ -250,13 +258,13 @@ func (f *Fleet) anyDue() bool {
 	for len(f.due) > 0 && f.due[0].phase != memberDue {
 		f.due = f.due[1:]
 	}
-	return len(f.due) > 0
+	return len(f.due) > 0 && !f.paused
 }
 
 func (f *Fleet) takeDue(ctx context.Context) (*member, context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.due) > 0 {
+	for len(f.due) > 0 && !f.paused {
 		m := f.due[0]
 		f.due[0] = nil
 		if f.due = f.due[1:]; m.phase == memberDue {

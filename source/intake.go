@@ -93,6 +93,7 @@ const (
 	callbackItem
 	letterItem
 	sessionItem
+	markItem // no event, see Flush
 )
 
 type letter struct{ reason, detail string }
@@ -200,6 +201,10 @@ func (in *Intake) dropOldest() bool {
 		return false
 	}
 	it := in.take(oldest)
+	if it.kind == markItem {
+		it.stored() // all before it is gone, one way or the other
+		return true
+	}
 	if len(in.dropped) == 0 {
 		in.log.Error("memory for what the log cannot take is full: the oldest is dropped", "source.buffer_bytes", in.limit)
 	}
@@ -271,6 +276,10 @@ func (in *Intake) work(ctx context.Context, s *shard) {
 		it, ok := in.next(ctx, s)
 		if !ok {
 			return
+		}
+		if it.kind == markItem {
+			it.stored()
+			continue
 		}
 		j := begin(ctx, in.tracer, &it)
 		event, labels := it.assemble(assembler)

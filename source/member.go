@@ -27,6 +27,7 @@ type member struct {
 	edit uint64
 
 	cancel  context.CancelFunc // of the attempt, while dialling
+	again   bool               // the attempt was cancelled by a pause: it is made again
 	session Session            // while held
 	timer   *time.Timer        // while waiting
 
@@ -129,9 +130,15 @@ func (f *Fleet) open(ctx context.Context, m *member) {
 	f.mu.Lock()
 	m.cancel()
 	m.cancel = nil
-	leaving := m.cause != ""
-	if err == nil {
+	leaving, again := m.cause != "", m.again
+	m.again = false
+	switch {
+	case err == nil:
 		m.phase, m.session = memberHeld, session
+	case again && !leaving && f.phase != fleetOver:
+		f.queue(m)
+		f.mu.Unlock()
+		return
 	}
 	f.mu.Unlock()
 	if err != nil {
@@ -182,6 +189,12 @@ func (f *Fleet) heard(m *member) {
 
 // ended notes why an attempt or a session ended, and goes on from there.
 func (f *Fleet) ended(m *member, err error) {
+	if errors.Is(err, ErrParted) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.part(m)
+		return
+	}
 	now := time.Now()
 	end := &Ended{State: schema.Failed, Reason: "other", Err: err}
 	errors.As(err, &end)
@@ -213,6 +226,10 @@ func (f *Fleet) ended(m *member, err error) {
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.parted {
+		f.part(m)
+		return
+	}
 	if m.cause == "" && f.phase == fleetDrained {
 		m.cause = CauseDrain
 		f.wanted--

@@ -23,7 +23,8 @@ func (d *daemon) listenAdmin(ctx context.Context) (err error) {
 	if c.HTTP.AdminInClear() {
 		log.Warn("http.admin is on a network without TLS: the token and customers' numbers pass in clear unless a proxy before it has TLS", "admin", c.HTTP.Admin)
 	}
-	d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), log)
+	d.admin, err = web.ListenAdmin(ctx, c.HTTP, d.adminHandler(), log,
+		web.On(d.takeover.listener("http.admin", c.HTTP.Admin)))
 	return err
 }
 

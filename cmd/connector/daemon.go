@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,19 @@ type daemon struct {
 	telemetry *telemetry.Telemetry
 	spool     *spool.Spool
 	intake    *source.Intake
+	// outlet is between the two.
+	outlet *outlet
+	// takeover is what came from a predecessor; nil without one.
+	takeover *takeover
+	// upgrading is the way to a successor; handed is closed when it has everything,
+	// over the line of handing.
+	upgrading upgrading
+	handed    chan struct{}
+	handing   *handing
+	// What a successor is started with: this program, its environment, its outputs.
+	program        string
+	environ        []string
+	stdout, stderr io.Writer
 	// sharing is what sources have together.
 	sharing sharing
 
@@ -86,7 +100,9 @@ type supply struct {
 // this machine (a directory, a port) shows here, at once; what is wrong with
 // others (brokers, LQ servers) does not.
 func newDaemon(ctx context.Context, w *world, c *config.Config) (*daemon, error) {
-	d := &daemon{config: c, observer: w.observer, started: time.Now(), leave: make(chan struct{})}
+	d := &daemon{config: c, observer: w.observer, started: time.Now(), leave: make(chan struct{}), handed: make(chan struct{}),
+		takeover: w.takeover, program: w.program, environ: w.environ, stdout: w.stdout, stderr: w.stderr,
+	}
 	d.running.Store(c)
 	if err := d.make(ctx, w); err != nil {
 		d.release(context.WithoutCancel(ctx))
@@ -109,6 +125,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	d.log = d.telemetry.Logger(d.log, d.level, c.Log.Numbers)
 	if d.spool, err = spool.Open(ctx, spool.Options{
 		Config: c.Spool, Embedded: c.Embedded, Logger: d.log.With("part", "spool"), Meter: d.telemetry.Meter("spool"),
+		Successor: d.takeover != nil,
 	}); err != nil {
 		return err
 	}
@@ -127,7 +144,7 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	}
 	if d.health, err = web.ListenHealth(ctx, c.HTTP, web.Options{
 		Readiness: d.readiness, Metrics: d.telemetry.Handler(), Logger: d.log,
-	}); err != nil {
+	}, web.On(d.takeover.listener("http.health", c.HTTP.Health))); err != nil {
 		return err
 	}
 	if err = d.listenPublic(ctx); err != nil {
@@ -136,7 +153,9 @@ func (d *daemon) make(ctx context.Context, w *world) (err error) {
 	if err = d.listenAdmin(ctx); err != nil {
 		return err
 	}
-	d.listenControl(ctx)
+	if d.takeover == nil {
+		d.listenControl(ctx)
+	}
 	return nil
 }
 
@@ -147,6 +166,9 @@ const closeTime = 3 * time.Second
 // run works until stop is closed, then drains; ctx cuts everything short. ready
 // is called once all has been started.
 func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daemon)) error {
+	if d.takeover != nil { // until now the predecessor could have gone on
+		d.listenControl(ctx)
+	}
 	sourcesCtx, stopSources := context.WithCancel(ctx)
 	defer stopSources()
 	storing, stopStoring := context.WithCancelCause(ctx)
@@ -168,11 +190,13 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	if d.feed != nil {
 		listeners.Go(func() { d.feed.Run(context.WithoutCancel(ctx)) })
 	}
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
 	if d.console != nil {
 		listeners.Go(func() { d.console.Run(context.WithoutCancel(ctx)) })
 	}
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
-		listeners.Go(func() { fail(l.Serve(context.WithoutCancel(ctx))) })
+		listeners.Go(func() { fail(l.Serve(serving)) })
 	}
 	for _, s := range d.sinks {
 		sinks.start(s.name, &s.task, s.forwarder.Run)
@@ -198,6 +222,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	others.Go(func() { d.presence.keep(sourcesCtx) })
 	d.log.Info("connector runs", "version", thisBuild().Version, "sources", len(d.openSources()), "sinks", len(d.openSinks()), "spool", d.config.Spool.Dir)
 	ready(d)
+	tellSupervisor(d.environ, "READY=1")
 
 	var err error
 	select {
@@ -205,6 +230,15 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 		d.log.Info("stopping", "shutdown_timeout", d.running.Load().ShutdownTimeout.String())
 	case <-d.leave:
 		d.log.Info("stopping: it is drained, and was told to", "shutdown_timeout", d.running.Load().ShutdownTimeout.String())
+	case <-d.handed:
+		// The listeners are the successor's too: what comes from now on comes there.
+		if d.feed != nil {
+			d.feed.Close()
+		}
+		if d.console != nil {
+			d.console.Close()
+		}
+		stopServing()
 	case <-ctx.Done():
 	case err = <-failed:
 		d.log.Error("stopping", "error", err)
@@ -212,28 +246,42 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 
 	d.stopping.Store(true)
 	d.endReloading()
+	gone := d.isHanded()
+	if !gone {
+		tellSupervisor(d.environ, "STOPPING=1")
+	}
 	timeout := d.running.Load().ShutdownTimeout
 	// In the order in which data flows. What is not delivered within three
 	// quarters of the time stays in the spool for the next start.
 	end := time.Now().Add(timeout)
 	drain, cancelDrain := context.WithDeadline(ctx, end.Add(-timeout/4))
 	defer cancelDrain()
-	if err == nil {
+	if err == nil && !gone {
 		d.closePaced(ctx, timeout/2)
 	}
 	stopSources()
 	sources.wait()
 	others.Wait()
+	if err := d.takeover.close(); err != nil {
+		d.log.Warn("closing the line to the predecessor", "error", err)
+	}
 	d.intake.Close()
 	context.AfterFunc(drain, func() { stopStoring(errors.New("the time to stop is over")) })
 	intake.Wait()
-	d.presence.note() // the sessions that ended by the stop, and what was not stored
-	d.drainSinks(drain)
+	if gone {
+		d.handing.close() // the successor has it all, and notes who is there
+	} else {
+		d.presence.note() // the sessions that ended by the stop, and what was not stored
+		d.drainSinks(drain)
+	}
 	stopSinks()
 	sinks.wait()
 
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(end), closeTime))
 	defer cancelLast()
+	if gone {
+		listeners.Wait() // what they had begun to answer
+	}
 	d.release(last)
 	listeners.Wait()
 	if cause := context.Cause(ctx); cause != nil && err == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/callpop/connector/config"
 	"github.com/callpop/connector/internal/control"
@@ -32,12 +33,20 @@ func (d *daemon) follow(ctx context.Context) {
 		})
 	}()
 	defer func() { <-done }()
+	var upgrades sync.WaitGroup
+	defer upgrades.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.reloading.hangup:
 			d.reload(ctx, "SIGHUP")
+		case <-d.reloading.upgrade:
+			upgrades.Go(func() {
+				if _, err := d.Upgrade(ctx, control.UpgradeRequest{}); err != nil {
+					d.log.Error("the upgrade that SIGUSR2 asked for failed: this process goes on", "error", err)
+				}
+			})
 		case names := <-changed:
 			d.followFiles(ctx, names)
 		}

@@ -111,8 +111,9 @@ func (d *daemon) warnOfCursors(ctx context.Context) error {
 // makeSources makes the intake and the configured sources.
 func (d *daemon) makeSources() error {
 	var err error
+	d.outlet = newOutlet(d.observer.onEmit(d.spool.Emit))
 	d.intake, err = source.NewIntake(source.IntakeOptions{
-		Emit: d.observer.onEmit(d.spool.Emit), BufferBytes: d.config.Intake.BufferBytes,
+		Emit: d.outlet.Emit, BufferBytes: d.config.Intake.BufferBytes,
 		Logger: d.log.With("part", "intake"), Meter: d.telemetry.Meter("source"), Tracer: d.telemetry.Tracer(),
 	})
 	if err != nil {
@@ -174,11 +175,13 @@ func (d *daemon) makeSourceOf(c config.Source, absences *source.Absences) (sourc
 		})
 	case *relay.Config:
 		return relay.New(*kind, relay.Options{
-			Intake: d.intake, Absences: absences, Logger: log, Meter: d.telemetry.Meter("relay"),
+			Intake: d.intake, Absences: absences, Listener: given(d.takeover.listener(sourcePart(c.Name), kind.Listen)),
+			Logger: log, Meter: d.telemetry.Meter("relay"),
 		})
 	case *callback.Config:
 		return callback.New(*kind, callback.Options{
-			Intake: d.intake, Servers: shared.servers, Logger: log, Meter: d.telemetry.Meter("callback"),
+			Intake: d.intake, Servers: shared.servers, Listener: d.takeover.listener(sourcePart(c.Name), kind.Listen),
+			Logger: log, Meter: d.telemetry.Meter("callback"),
 		})
 	default:
 		return nil, fmt.Errorf("type %s cannot be made", c.Type)

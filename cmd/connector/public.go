@@ -26,7 +26,8 @@ func (d *daemon) listenPublic(ctx context.Context) (err error) {
 	if c.HTTP.PublicInClear() {
 		log.Warn("http.public is on a network without TLS: tokens and customers' numbers pass in clear unless a proxy before it has TLS", "public", c.HTTP.Public)
 	}
-	d.public, err = web.ListenPublic(ctx, c.HTTP, handler, c.Feed.MaxConnections, log)
+	d.public, err = web.ListenPublic(ctx, c.HTTP, handler, c.Feed.MaxConnections, log,
+		web.On(d.takeover.listener("http.public", c.HTTP.Public)))
 	return err
 }
 

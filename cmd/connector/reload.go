@@ -22,7 +22,9 @@ type reloading struct {
 	environ []string
 	// hangup gives a value where a reload is asked for by a signal; nil: never.
 	hangup <-chan os.Signal
-	count  metric.Int64Counter
+	// upgrade gives one where an upgrade is.
+	upgrade <-chan os.Signal
+	count   metric.Int64Counter
 
 	// What follows is guarded by the desk's turn.
 
@@ -36,7 +38,7 @@ type reloading struct {
 const reloadTimeout = 30 * time.Second
 
 func (d *daemon) makeReloading(w *world) (err error) {
-	d.reloading.environ, d.reloading.hangup = w.environ, w.hangup
+	d.reloading.environ, d.reloading.hangup, d.reloading.upgrade = w.environ, w.hangup, w.upgrade
 	d.reloading.count, err = d.telemetry.Meter("config").Int64Counter("callpop.config.reloads",
 		metric.WithDescription("Attempts to put another configuration, or another roster file, in force, by outcome: applied, unchanged, refused."),
 		metric.WithUnit("{reload}"))

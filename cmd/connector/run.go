@@ -25,6 +25,12 @@ type world struct {
 	// hangup has a value each time a daemon is to read its configuration again; nil:
 	// never.
 	hangup <-chan os.Signal
+	// upgrade has a value each time a daemon is to start a successor; nil: never.
+	upgrade <-chan os.Signal
+	// program is the path of this program, as a successor is started with it.
+	program string
+	// takeover is what a predecessor hands over; nil without one.
+	takeover *takeover
 	// observer is for measuring; the zero value sees nothing and costs nothing.
 	observer observer
 }
@@ -119,7 +125,7 @@ Try it with nothing set up:   connector demo`,
 	root.AddCommand(
 		runCommand(w), demoCommand(w), simulateCommand(w), captureCommand(w), decodeCommand(w),
 		checkCommand(w), tailCommand(w), spoolCommand(w), replayCommand(w), dlqCommand(w), feedCommand(w),
-		benchCommand(w), benchProcessCommand(w), reloadCommand(w), drainCommand(w), logLevelCommand(w), schemaCommand(w), versionCommand(w),
+		benchCommand(w), benchProcessCommand(w), reloadCommand(w), upgradeCommand(w), drainCommand(w), logLevelCommand(w), schemaCommand(w), versionCommand(w),
 	)
 	// Help that was asked for is data; a sub-command that does not exist is not.
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -16,6 +16,7 @@ import (
 
 func runCommand(w *world) *cobra.Command {
 	var file string
+	var takeOver bool
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the connector",
@@ -25,7 +26,10 @@ of shutdown_timeout. What is left stays in the spool. A second signal cuts short
 
 SIGHUP, and a change of the file, have the configuration read again: what can
 change while it runs does, without closing a session that is not concerned;
-'connector check --diff' says beforehand what that means.`,
+'connector check --diff' says beforehand what that means.
+
+SIGUSR2, or 'connector upgrade', has a successor take over every socket and the
+spool, so that a new version signs nobody out.`,
 		Example: `  connector run --config connector.yaml
   CONNECTOR_SPOOL__SYNC=always connector run --config connector.yaml`,
 		Args: noArguments,
@@ -38,6 +42,13 @@ change while it runs does, without closing a session that is not concerned;
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
 			w.hangup = hangup
+			upgrade := make(chan os.Signal, 1)
+			notifyUpgrade(upgrade)
+			defer signal.Stop(upgrade)
+			w.upgrade, w.program = upgrade, ownProgram()
+			if takeOver {
+				return succeed(command.Context(), w, loaded)
+			}
 			d, err := newDaemon(command.Context(), w, loaded)
 			if err != nil {
 				return err
@@ -51,7 +62,33 @@ change while it runs does, without closing a session that is not concerned;
 		},
 	}
 	configFlag(c, &file)
+	c.Flags().BoolVar(&takeOver, "takeover", false, "take everything over from the connector that runs on the spool, which then ends")
 	return c
+}
+
+// succeed runs a connector that takes over from the one that runs.
+func succeed(ctx context.Context, w *world, c *config.Config) error {
+	taking, cancel := w.stopping(ctx)
+	defer cancel()
+	t, err := beginTakeover(taking, w, c)
+	if err != nil {
+		return err
+	}
+	w.takeover = t
+	d, err := newDaemon(taking, w, c)
+	if err != nil {
+		t.fail(err)
+		return errors.Join(err, t.close())
+	}
+	if t != nil {
+		if err := t.finish(taking, d); err != nil {
+			t.fail(err)
+			err = errors.Join(err, t.close())
+			d.release(context.WithoutCancel(ctx))
+			return err
+		}
+	}
+	return d.run(ctx, w.stop, func(*daemon) {})
 }
 
 // configFlag adds --config.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 )
 
@@ -15,6 +16,11 @@ type Daemon interface {
 	Plan(ctx context.Context, file string) (Changes, error)
 	// Drain closes sessions one after another and tells yield how far it is.
 	Drain(ctx context.Context, r DrainRequest, yield func(Drained) error) error
+	// Upgrade starts a successor and returns when it has taken over, or why it has not.
+	Upgrade(ctx context.Context, r UpgradeRequest) (Upgraded, error)
+	// HandOver passes everything to the process at the other end of conn, which it
+	// closes; or it refuses, and all is as it was.
+	HandOver(ctx context.Context, conn *net.UnixConn)
 }
 
 // Changes are the differences between the configuration in force and another.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,8 @@ type Server struct {
 
 	once sync.Once
 	err  error // of Close; set under once
+	// ceded is set where the socket's name is a successor's.
+	ceded atomic.Bool
 	// slots has room for the operations that may run at a time.
 	slots chan struct{}
 
@@ -119,7 +122,9 @@ func (s *Server) Close() error {
 		s.end(errStopping)
 		// Removed first: who finds it must not find it closed. Another process can
 		// have made its own only after the lock was given back.
-		s.err = os.Remove(s.path)
+		if !s.ceded.Load() {
+			s.err = os.Remove(s.path)
+		}
 		if err := s.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.err = errors.Join(s.err, err)
 		}
@@ -130,6 +135,9 @@ func (s *Server) Close() error {
 	})
 	return s.err
 }
+
+// Cede leaves the socket's name to a successor, which puts a socket of its own there.
+func (s *Server) Cede() { s.ceded.Store(true) }
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -143,6 +151,8 @@ func (s *Server) handler() http.Handler {
 	handle(s, mux, Plan)
 	handle(s, mux, Drain)
 	handle(s, mux, LogLevel)
+	handle(s, mux, Upgrade)
+	mux.HandleFunc("POST /v1/"+takeoverName, s.takeover)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		stopped := s.stopped

@@ -45,7 +45,10 @@ func CheckDir(dir string) (inUseBy string, err error) {
 	if !locked {
 		return holder(path), nil
 	}
-	return "", lock.Close()
+	if err := lock.Close(); err != nil {
+		return "", err
+	}
+	return passing(dir)
 }
 
 // existingParent is the nearest directory above dir that exists.

@@ -26,7 +26,7 @@ func TestCheckDirSaysWhatOpenWouldSayAndChangesNothing(t *testing.T) {
 		}
 	}
 	open := filepath.Join(root, "open")
-	lock, _, err := openDir(open)
+	lock, _, err := openDir(open, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,12 +21,15 @@ import (
 const (
 	lockFile = "lock"
 	idFile   = "id"
+	// passingFile is locked while a spool is suspended: whoever has it says who may
+	// take the lock.
+	passingFile = "lock.passing"
 )
 
 // openDir makes dir where it is missing, checks that it can be written, and locks
 // it: the server itself would let a second process open a store that is in use.
 // It returns the lock and the spool's id.
-func openDir(dir string) (_ *flock.Flock, id string, err error) {
+func openDir(dir string, successor bool) (_ *flock.Flock, id string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("make spool directory %s: %w", dir, cause(err))
 	}
@@ -36,6 +39,14 @@ func openDir(dir string) (_ *flock.Flock, id string, err error) {
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, "", err
+	}
+	if !successor {
+		if passer, err := passing(dir); err != nil || passer != "" {
+			if err == nil {
+				err = fmt.Errorf("spool directory %s is being handed over by %s", dir, passer)
+			}
+			return nil, "", errors.Join(err, lock.Close())
+		}
 	}
 	if id, err = spoolID(filepath.Join(dir, idFile)); err != nil {
 		return nil, "", errors.Join(err, lock.Close())
@@ -54,8 +65,28 @@ func checkWritable(dir string) error {
 }
 
 // lockDir holds the lock and writes down who does.
-func lockDir(dir string) (*flock.Flock, error) {
-	path := filepath.Join(dir, lockFile)
+func lockDir(dir string) (*flock.Flock, error) { return lockAs(dir, lockFile) }
+
+// passing names the process that hands the spool over; empty where none does.
+func passing(dir string) (by string, err error) {
+	path := filepath.Join(dir, passingFile)
+	if _, err := os.Stat(path); err != nil {
+		return "", nil // never handed over
+	}
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return "", fmt.Errorf("lock spool directory %s: %w", dir, cause(err))
+	}
+	if !locked {
+		return holder(path), nil
+	}
+	return "", lock.Close()
+}
+
+// lockAs holds the lock of a name and writes down who does.
+func lockAs(dir, name string) (*flock.Flock, error) {
+	path := filepath.Join(dir, name)
 	lock := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
 	locked, err := lock.TryLock()
 	if err != nil {

@@ -23,6 +23,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Meter takes the spool's metrics; nil for none.
 	Meter metric.Meter
+	// Successor opens a spool that another process has suspended for this one. Who
+	// is not that gets none until the other one has resumed it, or ceded it.
+	Successor bool
 }
 
 // Spool is an open log. Its methods may be called from any goroutine.
@@ -35,7 +38,9 @@ type Spool struct {
 	logins   logins
 	id       string
 	lock     *flock.Flock
-	addr     net.Addr // of embedded.listen, nil without
+	// passing is held while the spool is suspended.
+	passing atomic.Pointer[flock.Flock]
+	addr    net.Addr // of embedded.listen, nil without
 
 	books books
 
@@ -48,6 +53,8 @@ type Spool struct {
 	life   context.Context
 	end    context.CancelFunc
 	faults chan fault
+	// turns are the calls of Suspend and Resume.
+	turns  chan turn
 	ended  sync.WaitGroup // the supervisor, and what keeps the ledger
 	closed chan struct{}  // closed when everything has stopped
 	once   sync.Once
@@ -98,7 +105,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	}
 	s := &Spool{
 		config: o.Config, embedded: o.Embedded, logger: o.Logger,
-		faults: make(chan fault, 1), closed: make(chan struct{}), changed: make(chan struct{}), messages: sync.Pool{New: newMessage},
+		faults: make(chan fault, 1), turns: make(chan turn), closed: make(chan struct{}), changed: make(chan struct{}), messages: sync.Pool{New: newMessage},
 		free: statfs, spaceInterval: spaceInterval, minBackoff: minBackoff, ackTimeout: ackTimeout,
 	}
 	if s.logger == nil {
@@ -110,7 +117,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	if s.logins, err = newLogins(); err != nil {
 		return nil, err
 	}
-	if s.lock, s.id, err = openDir(s.config.Dir); err != nil {
+	if s.lock, s.id, err = openDir(s.config.Dir, o.Successor); err != nil {
 		return nil, err
 	}
 	if s.books.ledger, err = readLedger(s.config.Dir); err != nil {
@@ -236,7 +243,7 @@ func (s *Spool) close() {
 	if e != nil {
 		s.closeBooks(e)
 	}
-	if err := s.lock.Close(); err != nil {
+	if err := errors.Join(s.unlock(), s.Cede()); err != nil {
 		errs = append(errs, fmt.Errorf("unlock spool directory %s: %w", s.config.Dir, err))
 	}
 	s.closeError = errors.Join(errs...)

@@ -21,6 +21,8 @@ const (
 	Restarting Phase = "restarting"
 	// Failed: the embedded server did not start again; it is tried until it does.
 	Failed Phase = "failed"
+	// Suspended: [Spool.Suspend] was called; Emit and readers wait.
+	Suspended Phase = "suspended"
 	// Closed: [Spool.Close] was called.
 	Closed Phase = "closed"
 )

@@ -47,6 +47,8 @@ func (s *Spool) supervise() {
 			return
 		case <-ticker.C:
 			s.settle(s.current())
+		case t := <-s.turns:
+			s.suspended(t)
 		case f := <-s.faults:
 			if f.engine == s.current() {
 				s.restart(f)

@@ -29,7 +29,7 @@ func adminLimits() limits {
 // names key, address and cause, and wraps the cause.
 //
 // handler gets only requests that may be made: see [Guard].
-func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.Logger) (*Listener, error) {
+func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.Logger, options ...Option) (*Listener, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -43,7 +43,7 @@ func ListenAdmin(ctx context.Context, c Config, handler http.Handler, log *slog.
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	guard := NewGuard(c, mux, log)
-	l, err := listen(ctx, "http.admin", c.Admin, c.AdminTLS, private(guard), log, adminLimits())
+	l, err := listen(ctx, "http.admin", c.Admin, c.AdminTLS, private(guard), log, adminLimits(), options...)
 	if err != nil {
 		return nil, err
 	}

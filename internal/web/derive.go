@@ -26,7 +26,7 @@ func (r Readiness) Derive(now time.Time) Readiness {
 		s.age(now)
 	}
 	r.Ready = r.State == Serving && r.Spool != nil &&
-		(r.Spool.State == SpoolServing || r.Spool.State == SpoolLowSpace)
+		(r.Spool.State == SpoolServing || r.Spool.State == SpoolLowSpace || r.Spool.State == SpoolSuspended)
 	r.Problems = r.problems()
 	return r
 }

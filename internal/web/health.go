@@ -39,8 +39,8 @@ func healthLimits() limits {
 // ListenHealth takes the address of http.health; connections wait until Serve.
 // Where the address is empty it takes none, and Serve only waits. The error names
 // key, address and cause, and wraps the cause.
-func ListenHealth(ctx context.Context, c Config, o Options) (*Listener, error) {
-	return listen(ctx, "http.health", c.Health, TLS{}, healthHandler(o), o.Logger, healthLimits())
+func ListenHealth(ctx context.Context, c Config, o Options, options ...Option) (*Listener, error) {
+	return listen(ctx, "http.health", c.Health, TLS{}, healthHandler(o), o.Logger, healthLimits(), options...)
 }
 
 func healthHandler(o Options) http.Handler {

@@ -39,6 +39,7 @@ type Listener struct {
 	// key of the configuration, for errors.
 	key      string
 	listener net.Listener // nil where it is switched off
+	socket   *net.TCPListener
 	server   *http.Server
 	// secure is set where it speaks TLS. The server's own configuration of TLS does
 	// not tell: Serve makes one for itself.
@@ -50,10 +51,20 @@ type Listener struct {
 	once   sync.Once
 }
 
+// Option is more that a listener is made of.
+type Option func(*opening)
+
+type opening struct{ given *net.TCPListener }
+
+// On has the listener use one that is open already, such as a predecessor's, in
+// place of opening its own; nil changes nothing. It is closed like its own, and where
+// it is not used at once.
+func On(given *net.TCPListener) Option { return func(o *opening) { o.given = given } }
+
 // listen takes the address that stands under key; connections wait until Serve.
 // Where the address is empty it takes none, and Serve only waits. The error names
 // key, address and cause, and wraps the cause.
-func listen(ctx context.Context, key, address string, files TLS, handler http.Handler, log *slog.Logger, l limits) (*Listener, error) {
+func listen(ctx context.Context, key, address string, files TLS, handler http.Handler, log *slog.Logger, l limits, options ...Option) (*Listener, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -67,6 +78,17 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		IdleTimeout:                  l.idleTimeout,
 		DisableGeneralOptionsHandler: true,
 	}}
+	var o opening
+	for _, option := range options {
+		option(&o)
+	}
+	if o.given != nil {
+		defer func() {
+			if s.socket == nil {
+				_ = o.given.Close()
+			}
+		}()
+	}
 	if address == "" {
 		return s, nil
 	}
@@ -77,6 +99,11 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		}
 		s.server.TLSConfig, s.secure = certificate.Config(), true
 	}
+	if o.given != nil {
+		s.socket = o.given
+		s.listener = netutil.LimitListener(o.given, l.connections)
+		return s, nil
+	}
 	bound := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return boundUnacknowledged(raw, l.userTimeout) }}
 	listener, err := bound.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -86,9 +113,14 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		}
 		return nil, fmt.Errorf("%s: listen on %s: %w", key, address, err)
 	}
+	s.socket, _ = listener.(*net.TCPListener) // as "tcp" always gives
 	s.listener = netutil.LimitListener(listener, l.connections)
 	return s, nil
 }
+
+// Socket is what is listened on, to be handed to a successor; nil where it is
+// switched off. It stays the listener's.
+func (l *Listener) Socket() *net.TCPListener { return l.socket }
 
 // Addr is the address that is listened on, with the port that the system chose
 // for port 0; nil where there is none.
@@ -144,10 +176,16 @@ func (l *Listener) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.limits.stopTimeout)
 		defer cancel()
+		// First nothing more is accepted, so that Shutdown knows all that was: it
+		// would leave a connection accepted at the last moment to be cut off.
+		_ = l.listener.Close()
+		err = <-served
 		if l.server.Shutdown(stop) != nil {
 			_ = l.server.Close() // a peer that does not finish is cut off
 		}
-		err = <-served
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("%s: serve on %s: %w", l.key, l.Addr(), err)

@@ -27,8 +27,8 @@ func publicLimits(streams int) limits {
 // Serve. Where the address is empty it takes none, and Serve only waits. streams is
 // how many long-lasting requests there may be at once. The handler decides who may
 // read. The error names key, address and cause, and wraps the cause.
-func ListenPublic(ctx context.Context, c Config, handler http.Handler, streams int, log *slog.Logger) (*Listener, error) {
-	return listen(ctx, "http.public", c.Public, c.PublicTLS, private(handler), log, publicLimits(streams))
+func ListenPublic(ctx context.Context, c Config, handler http.Handler, streams int, log *slog.Logger, options ...Option) (*Listener, error) {
+	return listen(ctx, "http.public", c.Public, c.PublicTLS, private(handler), log, publicLimits(streams), options...)
 }
 
 // PublicInClear reports whether http.public is on a network, and without TLS:

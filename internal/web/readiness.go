@@ -7,7 +7,7 @@ import "time"
 // worked out from those when it is served, and what they held is ignored.
 type Readiness struct {
 	// Ready says that the listeners and the spool serve. Derived: State is
-	// serving, and the spool's is serving or low_space.
+	// serving, and the spool's is serving, low_space or suspended.
 	Ready bool `json:"ready"`
 	// State is what the process is doing.
 	State State `json:"state"`
@@ -120,6 +120,9 @@ const (
 	// SpoolRestarting: a write failed, and the log is being opened anew.
 	SpoolRestarting SpoolState = "restarting"
 	SpoolFailed     SpoolState = "failed"
+	// SpoolSuspended: a successor opens the log; events wait in bounded memory until
+	// it has taken over, or the log is opened here again.
+	SpoolSuspended SpoolState = "suspended"
 )
 
 // Server is one LQ server and the sessions that are held to it.

@@ -48,6 +48,7 @@ type server struct {
 	set      *Servers
 	address  string // in the set; empty for one that is not shared
 	listener net.Listener
+	socket   *net.TCPListener
 	http     *http.Server
 	tls      TLS
 	log      *slog.Logger
@@ -65,14 +66,19 @@ type server struct {
 }
 
 // join listens where c says, or finds who does, and adds the source.
-func (set *Servers) join(c *Config, s *Source, log *slog.Logger) (*server, error) {
+func (set *Servers) join(c *Config, s *Source, given *net.TCPListener, log *slog.Logger) (*server, error) {
 	at, shared := address(c.Listen)
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	v := set.byAddress[at]
-	if !shared || v == nil {
+	switch {
+	case shared && v != nil:
+		if given != nil {
+			_ = given.Close()
+		}
+	default:
 		var err error
-		if v, err = listen(c, log); err != nil {
+		if v, err = listen(c, given, log); err != nil {
 			return nil, err
 		}
 		v.set = set
@@ -96,8 +102,8 @@ func (set *Servers) join(c *Config, s *Source, log *slog.Logger) (*server, error
 	return v, nil
 }
 
-func listen(c *Config, log *slog.Logger) (*server, error) {
-	v := &server{
+func listen(c *Config, given *net.TCPListener, log *slog.Logger) (_ *server, err error) {
+	v := &server{socket: given,
 		tls: c.TLS, log: log, lost: rate.Sometimes{Interval: time.Minute},
 		done: make(chan struct{}), routes: map[string]*Source{},
 	}
@@ -111,12 +117,21 @@ func listen(c *Config, log *slog.Logger) (*server, error) {
 		IdleTimeout:                  idleTimeout,
 		DisableGeneralOptionsHandler: true,
 	}
+	defer func() {
+		if err != nil && given != nil {
+			_ = given.Close()
+		}
+	}()
 	if c.TLS.enabled() {
 		certificate, err := certfile.Load(c.TLS.CertFile, c.TLS.KeyFile)
 		if err != nil {
 			return nil, err
 		}
 		v.http.TLSConfig = certificate.Config()
+	}
+	if given != nil {
+		v.listener = netutil.LimitListener(given, maxConnections)
+		return v, nil
 	}
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", c.Listen)
 	if err != nil {
@@ -126,6 +141,7 @@ func listen(c *Config, log *slog.Logger) (*server, error) {
 		}
 		return nil, fmt.Errorf("listen on %s: %w", c.Listen, err)
 	}
+	v.socket, _ = listener.(*net.TCPListener) // as "tcp" always gives
 	v.listener = netutil.LimitListener(listener, maxConnections)
 	return v, nil
 }
@@ -168,11 +184,13 @@ func (v *server) leave(ctx context.Context, s *Source) {
 	}
 	v.set.mu.Unlock()
 	if last {
+		v.start.Do(func() { close(v.done) }) // it never served
+		// Only now all that was accepted is known to Shutdown, which would leave a
+		// connection accepted at the last moment to be cut off.
+		<-v.done
 		if v.http.Shutdown(ctx) != nil {
 			_ = v.http.Close() // a peer that does not finish is cut off
 		}
-		v.start.Do(func() { close(v.done) }) // it never served
-		<-v.done
 	}
 	s.answering.Wait()
 }

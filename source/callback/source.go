@@ -28,8 +28,12 @@ type Options struct {
 	// Servers are shared by the callback sources of one process; nil: the source
 	// shares its listener with none.
 	Servers *Servers
-	Logger  *slog.Logger
-	Meter   metric.Meter
+	// Listener is used where given, instead of listening on the configured address,
+	// unless another source listens there already. It is closed with the source, or
+	// at once where it is not needed.
+	Listener *net.TCPListener
+	Logger   *slog.Logger
+	Meter    metric.Meter
 }
 
 // Source is a callback endpoint; a [source.Source], and an [http.Handler] for the
@@ -58,12 +62,15 @@ type Source struct {
 func New(c Config, o Options) (*Source, error) {
 	s, err := newSource(c, o)
 	if err != nil {
+		if o.Listener != nil {
+			_ = o.Listener.Close()
+		}
 		return nil, err
 	}
 	if o.Servers == nil {
 		o.Servers = NewServers()
 	}
-	if s.server, err = o.Servers.join(&s.config, s, s.log); err != nil {
+	if s.server, err = o.Servers.join(&s.config, s, o.Listener, s.log); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -93,6 +100,9 @@ func newSource(c Config, o Options) (*Source, error) {
 
 // Addr is the address that is listened on.
 func (s *Source) Addr() net.Addr { return s.server.listener.Addr() }
+
+// Socket is what is listened on, to be handed to a successor. It stays the source's.
+func (s *Source) Socket() *net.TCPListener { return s.server.socket }
 
 // Run answers until ctx is done or Close is called, lets requests under way finish
 // within seconds, and returns nil; or it returns why it cannot serve.

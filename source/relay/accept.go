@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -31,6 +32,8 @@ func (s *Source) acceptAll(ctx context.Context, clients *sync.WaitGroup) {
 			s.admit(ctx, conn, refused, clients)
 		case errors.Is(err, net.ErrClosed):
 			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.awaitReopening(ctx)
 		default:
 			if pause == 0 {
 				s.log.Error("desktops cannot be accepted", "error", err)

@@ -36,6 +36,8 @@ type desktop struct {
 	// ended counts the directions that have ended in order, running the two
 	// goroutines that pass bytes on.
 	ended, running atomic.Int32
+	// ways are the two directions, by their sender, where they are to wait.
+	ways [2]way
 	// named is set by the tap once it needs no more of what the desktop says.
 	named atomic.Bool
 
@@ -79,9 +81,11 @@ var errStopping = errors.New("the connector stops")
 func (d *desktop) serve(ctx context.Context, clients *sync.WaitGroup) {
 	s := d.source
 	s.metrics.add(s.metrics.dials, 1)
-	dialling, cancel := context.WithTimeout(ctx, time.Duration(s.dialTimeout.Load()))
-	conn, err := s.dialer.DialContext(dialling, "tcp", s.config.Address)
-	cancel()
+	conn, err := d.dial(ctx)
+	if errors.Is(err, errParted) {
+		s.forget(d)
+		return
+	}
 	if ctx.Err() == nil {
 		s.outage.note(s.log, s.config.Address, err)
 	}
@@ -92,16 +96,45 @@ func (d *desktop) serve(ctx context.Context, clients *sync.WaitGroup) {
 	}
 	server := conn.(*net.TCPConn)
 	d.mu.Lock()
-	d.server = server
 	closed := d.closed
 	d.mu.Unlock()
 	if closed { // by stop, meanwhile
 		_ = server.Close()
 	}
 	s.tap.opened(d, time.Now())
+	d.begin(clients)
+}
+
+// begin starts passing on.
+func (d *desktop) begin(clients *sync.WaitGroup) {
 	d.running.Store(2)
 	clients.Go(func() { d.run(lqServer) })
 	clients.Go(func() { d.run(client) })
+}
+
+// dial connects to the server; not while the source is paused. An attempt that a
+// pause ends is made again after it, here or in another process.
+func (d *desktop) dial(ctx context.Context) (net.Conn, error) {
+	s := d.source
+	for {
+		attempt, done, err := s.beginDial(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		timed, cancel := context.WithTimeout(attempt, time.Duration(s.dialTimeout.Load()))
+		conn, err := s.dialer.DialContext(timed, "tcp", s.config.Address)
+		cancel()
+		again := err != nil && attempt.Err() != nil && ctx.Err() == nil
+		if err == nil {
+			d.mu.Lock()
+			d.server = conn.(*net.TCPConn)
+			d.mu.Unlock()
+		}
+		done()
+		if !again {
+			return conn, err
+		}
+	}
 }
 
 // refuse ends a desktop whose server could not be reached.
@@ -126,7 +159,19 @@ func (d *desktop) run(sender peer) {
 	if sender == lqServer {
 		from, to, size = d.server, d.client, serverRead
 	}
-	by, err := d.copy(sender, from, to, make([]byte, size))
+	var by peer
+	err := d.passRest(sender, to)
+	if err != nil {
+		by = sender.other()
+	} else {
+		by, err = d.copy(sender, from, to, make([]byte, size))
+	}
+	if errors.Is(err, errParted) {
+		if d.running.Add(-1) == 0 {
+			d.source.forget(d)
+		}
+		return
+	}
 	d.finish(sender, from, to, by, err)
 }
 
@@ -142,6 +187,7 @@ func (d *desktop) finish(sender peer, from, to *net.TCPConn, by peer, err error)
 		d.source.tap.ended(d, time.Now())
 	}
 	if inOrder {
+		d.ways[sender].over.Store(true)
 		d.passEnd(sender, from, to)
 	}
 	if d.running.Add(-1) == 0 {
@@ -165,16 +211,23 @@ func (d *desktop) copy(sender peer, from, to *net.TCPConn, own []byte) (peer, er
 				said += some
 				tap.client(d, at, buffer[:some])
 			}
-			_, writeErr := to.Write(buffer[:n])
+			wrote, writeErr := to.Write(buffer[:n])
 			// What the server says is shown to it behind that; also where the desktop
 			// did not take it, for it comes only once.
 			if sender == lqServer {
 				tap.server(d, at, buffer[:n])
 			}
+			if writeErr != nil && d.interrupted(sender, writeErr) {
+				d.ways[sender].rest = buffer[wrote:n]
+				writeErr = d.passRest(sender, to)
+			}
 			if writeErr != nil {
 				d.giveBack(buffer)
 				return sender.other(), writeErr
 			}
+		}
+		if err != nil && d.interrupted(sender, err) {
+			err = d.wait(sender, from, to)
 		}
 		if err != nil {
 			d.giveBack(buffer)

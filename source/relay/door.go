@@ -98,3 +98,11 @@ func (r *refusals) note(reason string, address netip.Addr, now time.Time) {
 	r.log.Warn("desktop turned away", "reason", reason, "client", address, "others", r.silent[reason])
 	r.since[reason], r.silent[reason] = now, 0
 }
+
+// take takes a place for a client that is in already, whatever the limits.
+func (d *door) take(address netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inside++
+	d.byAddress[address]++
+}

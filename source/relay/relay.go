@@ -49,9 +49,19 @@ type Source struct {
 	// large lends buffers to streams that carry more than a pop now and then.
 	large sync.Pool
 
+	// pausing is set while all desktops are to wait, see HandOver.
+	pausing atomic.Pointer[pause]
+
 	mu       sync.Mutex // guards what follows
 	desktops map[*desktop]struct{}
 	stopping bool
+	// closed is set while nobody is accepted and no server dialled, see Pause: it is
+	// closed when that ends, dialling ended before. parted: all is another process's.
+	closed  chan struct{}
+	dialled *dialling
+	parted  bool
+	// adopted are desktops that were another process's, until Run.
+	adopted []*desktop
 }
 
 // keepAlive finds what vanished while the line was quiet, on both sides, so that
@@ -103,6 +113,7 @@ func New(c Config, o Options) (*Source, error) {
 		return nil, err
 	}
 	s.accept = s.listener.AcceptTCP
+	s.dialled = newDialling()
 	s.warnOfDescriptors()
 	return s, nil
 }
@@ -161,6 +172,9 @@ func (s *Source) Update(c Config) error {
 // Addr is where the desktops connect.
 func (s *Source) Addr() net.Addr { return s.listener.Addr() }
 
+// Socket is what is listened on, to be handed to a successor. It stays the source's.
+func (s *Source) Socket() *net.TCPListener { return s.listener }
+
 // Close gives up the port of a Source that will not run. It is safe to call it
 // twice, and for one that runs it ends the accepting alone.
 func (s *Source) Close() error {
@@ -180,6 +194,7 @@ func (s *Source) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
 
+	s.serveAdopted(ctx, &clients)
 	s.acceptAll(ctx, &clients)
 	<-ctx.Done() // the listener may have been closed before
 	s.stop()
@@ -193,6 +208,10 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) stop() {
 	s.mu.Lock()
 	s.stopping = true
+	if s.parted {
+		s.mu.Unlock()
+		return
+	}
 	desktops := make([]*desktop, 0, len(s.desktops))
 	for d := range s.desktops {
 		desktops = append(desktops, d)

@@ -39,6 +39,8 @@ type tapped struct {
 	skipped int
 	// lost is what the tap did not see, until framing is found again.
 	lost *loss
+	// over: that the server's stream ended has been handled.
+	over bool
 }
 
 // resync notes a loss and gives up the framing that it broke.
@@ -233,6 +235,10 @@ func (t *tap) report(d *desktop, level slog.Level, change source.SessionChange) 
 // end takes the end of a connection.
 func (t *tap) end(d *desktop, at time.Time, e ending) {
 	delete(t.live, d)
+	if d.over {
+		return
+	}
+	d.over = true
 	pending := d.decoder.Pending()
 	v := classify(e, !d.heard.IsZero(), pending)
 	t.o.metrics.addFor(t.o.metrics.ends, v.reason)

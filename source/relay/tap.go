@@ -55,6 +55,8 @@ type tap struct {
 	up atomic.Int64
 	// ready holds a token when there may be something in the queue.
 	ready chan struct{}
+	// asks are for the goroutine to do when nothing is in the queue.
+	asks chan func()
 
 	mu sync.Mutex // guards what follows, and what desktops say it does
 	// queue is what has come; bytes its cost, that which is being handled included.
@@ -123,7 +125,7 @@ func (l *loss) merge(later *loss) *loss {
 func newTap(o tapOptions) *tap {
 	return &tap{
 		o: o, agents: newAgents(o.maxClients, o.absences, o.origin.Name), queue: newBatch(),
-		ready: make(chan struct{}, 1), live: map[*desktop]struct{}{},
+		ready: make(chan struct{}, 1), asks: make(chan func()), live: map[*desktop]struct{}{},
 	}
 }
 
@@ -203,6 +205,8 @@ func (t *tap) run() {
 			}
 			select {
 			case <-t.ready:
+			case do := <-t.asks:
+				do()
 			case <-ticker.C:
 				// The queue is empty: nothing that has come is still to be seen.
 				t.guard(nil, func() { t.sweep(time.Now()) })

@@ -23,6 +23,11 @@ type reader struct {
 	leaving atomic.Bool
 	// lastHeard is when the last bytes came; lastBeat the last TRY_REQ.
 	lastHeard, lastBeat time.Time
+	// parked is what the session waits in, between two reads; see pause.
+	parked      atomic.Pointer[pause]
+	interrupted atomic.Bool // its read was ended for that
+	// parted is set once the socket is another process's.
+	parted atomic.Bool
 	// heardAt is lastHeard for the watch, since the source's start.
 	heardAt atomic.Int64
 	// skipped counts the bytes lost since framing was.
@@ -60,7 +65,7 @@ func (r *reader) Read(heard func()) error {
 				r.beat()
 			}
 		}
-		if err != nil {
+		if err != nil && !r.paused(err) {
 			return r.end(err)
 		}
 	}

@@ -28,6 +28,9 @@ type sessions struct {
 	counters *counters
 	start    time.Time
 
+	// pausing is set while all sessions are to wait, see pause.
+	pausing atomic.Pointer[pause]
+
 	mu   sync.Mutex // guards live
 	live map[*reader]struct{}
 }
@@ -95,6 +98,9 @@ func (r *reader) Leave() {
 	if r.leaving.Swap(true) {
 		return
 	}
+	if r.parted.Load() {
+		return // whose socket it is now decides
+	}
 	_ = r.conn.CloseWrite()
 	_ = r.conn.SetReadDeadline(time.Now().Add(leaveTime))
 }
@@ -102,6 +108,11 @@ func (r *reader) Leave() {
 // end closes the session, keeps the bytes of a frame that did not become whole,
 // and says why it ended.
 func (r *reader) end(err error) error {
+	if r.parted.Load() {
+		r.part(r)
+		_ = r.conn.Close() // this process's hold on it
+		return source.ErrParted
+	}
 	if r.leaving.Load() {
 		err = context.Canceled
 	}

@@ -89,7 +89,11 @@ func (s *sessions) expire() {
 
 // join has a connected session watched; part ends that.
 func (s *sessions) join(r *reader) {
-	r.heardAt.Store(int64(time.Since(s.start)))
+	at := r.lastHeard
+	if at.IsZero() {
+		at = time.Now()
+	}
+	r.heardAt.Store(int64(at.Sub(s.start)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[r] = struct{}{}
