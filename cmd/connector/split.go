@@ -45,9 +45,13 @@ func (k *desk) close() {
 // the first time as one of several held nothing, and others may hold it all.
 func (k *desk) openSplit(now source.Replicas) error {
 	split, known := k.store.Split()
-	if !known {
+	switch {
+	case known:
+	case now.Surplus(): // which has nothing to wait for
+		split = roster.Split{Part: roster.Part{Count: now.Count, Index: now.Index}}
+	default:
 		split = roster.Split{Part: roster.Part{Count: 1}}
-		if now.Count > 1 || now.Index > 0 {
+		if now.Count > 1 {
 			split.Index = -1
 		}
 	}
@@ -60,28 +64,41 @@ func (k *desk) splitOver(to source.Replicas) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	former := k.split
-	next := former.To(roster.Part{Count: to.Count, Index: to.Index}, time.Now(),
-		roster.Order{Delay: to.GainDelay, ConnectBeforeClose: to.ConnectBeforeClose})
+	next := former.To(roster.Part{Count: to.Count, Index: to.Index}, time.Now(), orderOf(to))
 	if err := k.store.SetSplit(next); err != nil {
 		return err
 	}
 	k.split = next
-	if next.Part != former.Part {
-		attributes := []any{"replica", to.Index, "of", to.Count, "was", former.Index, "was_of", former.Count, "gains_at", next.GainsAt}
-		if !next.LosesAt.IsZero() {
-			attributes = append(attributes, "loses_at", next.LosesAt)
-		}
-		k.log.Info("the rosters are split anew", attributes...)
-	}
+	k.tell(former)
 	if to.Surplus() {
 		k.log.Warn("no session is this replica's: its number is beyond the count; its spool is delivered", "replicas.index", to.Index, "replicas.count", to.Count)
 	}
 	return nil
 }
 
+// orderOf is the order that is configured.
+func orderOf(r source.Replicas) roster.Order {
+	return roster.Order{Delay: r.GainDelay, ConnectBeforeClose: r.ConnectBeforeClose}
+}
+
+// tell logs how the split differs from a former one. mu is held.
+func (k *desk) tell(former roster.Split) {
+	now := k.split
+	if now.Part != former.Part {
+		attributes := []any{"replica", now.Index, "of", now.Count, "was", former.Index, "was_of", former.Count, "gains_at", now.GainsAt}
+		if !now.LosesAt.IsZero() {
+			attributes = append(attributes, "loses_at", now.LosesAt)
+		}
+		k.log.Info("the rosters are split anew", attributes...)
+	}
+	if now.Then != nil {
+		k.log.Info("the rosters are split anew once the change under way is through", "replica", now.Then.Index, "of", now.Then.Count, "begins_at", now.OverlapsUntil)
+	}
+}
+
 // advance has the split come to now, and reports whether that changed what is held, and
 // since when nobody may have held what is opened; zero: somebody has.
-func (k *desk) advance(delay time.Duration) (downSince time.Time, changed bool) {
+func (k *desk) advance(order roster.Order) (downSince time.Time, changed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now, next := time.Now(), k.split.Next()
@@ -92,8 +109,16 @@ func (k *desk) advance(delay time.Duration) (downSince time.Time, changed bool) 
 		k.arm()
 		return downSince, false
 	}
-	downSince = k.split.DownSince(delay)
-	k.split = k.split.At(now, delay)
+	former := k.split
+	downSince = former.DownSince(order.Delay)
+	k.split = former.Advance(now, order)
+	if k.split.Part != former.Part {
+		// Where this fails, a start begins the same change again from the configuration.
+		if err := k.store.SetSplit(k.split); err != nil {
+			k.log.Error("the split over replicas is not on disk", "error", err)
+		}
+		k.tell(former)
+	}
 	k.arm()
 	return downSince, true
 }
@@ -122,12 +147,12 @@ func (d *daemon) declareOverlaps(c *config.Config, held map[string]*session.Sour
 }
 
 // step puts in force what is due of a change of the split: it opens what is no longer
-// waited for, or closes what is no longer kept.
+// waited for, closes what is no longer kept, or begins the change that comes after.
 func (d *daemon) step() {
 	d.desk.turn.Lock()
 	defer d.desk.turn.Unlock()
 	c := d.running.Load()
-	downSince, changed := d.desk.advance(c.Replicas.GainDelay)
+	downSince, changed := d.desk.advance(orderOf(c.Replicas))
 	if !changed {
 		return
 	}
@@ -139,5 +164,7 @@ func (d *daemon) step() {
 	for _, s := range held {
 		s.SetDownSince(time.Time{})
 	}
-	d.desk.log.Info("sessions go from one replica to another", "opened", done.Opened, "closed", done.Closed)
+	if done.Opened+done.Closed > 0 {
+		d.desk.log.Info("sessions go from one replica to another", "opened", done.Opened, "closed", done.Closed)
+	}
 }

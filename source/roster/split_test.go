@@ -80,9 +80,9 @@ type sighting struct {
 	count   int
 }
 
-// TestReplicasThatSeeAChangeWithinTheDelay changes the count again and again, also
-// before the change before is through, and has each replica see it at a time of its
-// own. Without overlap no agent has two sessions at any time. With it each has at
+// TestReplicasThatSeeAChangeWithinTheDelay changes the count again and again, now and
+// then before the change before is through, and has each replica see it at a time of
+// its own. Without overlap no agent has two sessions at any time. With it each has at
 // least one, and where it has two, both replicas have declared it.
 func TestReplicasThatSeeAChangeWithinTheDelay(t *testing.T) {
 	const delay, most, changes = 30 * time.Second, 5, 12
@@ -105,11 +105,18 @@ func TestReplicasThatSeeAChangeWithinTheDelay(t *testing.T) {
 					replicas[i].apply(agents)
 				}
 				var sightings []sighting
-				for at, n := start, 0; n < changes; n++ {
-					at = at.Add(delay + time.Duration(random.Int64N(int64(3*delay))))
+				see := func(at time.Time) {
 					count = 1 + random.IntN(most)
 					for i := range replicas {
 						sightings = append(sightings, sighting{at.Add(time.Duration(random.Int64N(int64(delay)))), i, count})
+					}
+				}
+				for at, n := start, 0; n < changes; n++ {
+					at = at.Add(3*delay + time.Duration(random.Int64N(int64(3*delay))))
+					see(at)
+					if random.IntN(2) == 0 { // on its heels, such that everybody sees it in time
+						see(at.Add(delay + time.Duration(random.Int64N(int64(delay)))))
+						at = at.Add(3 * delay)
 					}
 				}
 				slices.SortFunc(sightings, func(a, b sighting) int { return a.at.Compare(b.at) })
@@ -156,7 +163,7 @@ func TestReplicasThatSeeAChangeWithinTheDelay(t *testing.T) {
 						next = replicas[s.replica]
 						next.split = restarted(t, next.split.To(Part{s.count, s.replica}, at, order))
 					} else {
-						next.split = next.split.At(at, delay)
+						next.split = restarted(t, next.split.Advance(at, order))
 					}
 					next.apply(agents)
 					look(at)
@@ -189,27 +196,34 @@ func restarted(t *testing.T, s Split) (again Split) {
 	return again
 }
 
-// TestAChangeOnTheHeelsOfAnotherGoesInItsOrder reloads with another order in between.
-func TestAChangeOnTheHeelsOfAnotherGoesInItsOrder(t *testing.T) {
+// TestAChangeOnTheHeelsOfAnother waits for one that connects before it closes, and
+// goes on in the order of one that does not, whatever is configured by then.
+func TestAChangeOnTheHeelsOfAnother(t *testing.T) {
 	const delay = 30 * time.Second
 	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	first, second := Order{Delay: delay}, Order{Delay: delay, ConnectBeforeClose: true}
-	for _, c := range []struct{ begins, follows Order }{{first, second}, {second, first}} {
-		s := Split{Part: Part{1, 0}}.To(Part{2, 0}, start, c.begins).To(Part{3, 0}, start.Add(delay/2), c.follows)
-		if got := s.overlapping(); got != c.begins.ConnectBeforeClose {
-			t.Errorf("began as %+v: overlapping is %v", c.begins, got)
-		}
-		// Once that is through, the new one counts.
-		rest := start.Add(4 * delay)
-		if s = s.At(rest, delay); len(s.Former) > 0 || !s.Next().IsZero() || s.overlapping() {
-			t.Errorf("not at rest: %+v", s)
-		}
-		if got := s.To(Part{2, 0}, rest, c.follows).overlapping(); got != c.follows.ConnectBeforeClose {
-			t.Errorf("from rest as %+v: overlapping is %v", c.follows, got)
-		}
+	closing, connecting := Order{Delay: delay}, Order{Delay: delay, ConnectBeforeClose: true}
+
+	s := Split{Part: Part{1, 0}}.To(Part{2, 0}, start, connecting).To(Part{3, 0}, start.Add(delay/2), closing)
+	if s.Part != (Part{2, 0}) || !s.overlapping() {
+		t.Errorf("it did not wait: %+v", s)
+	}
+	revoked := s.To(Part{2, 0}, start.Add(delay), closing).Advance(start.Add(3*delay), closing)
+	if !revoked.equal(Split{Part: Part{2, 0}}) {
+		t.Errorf("after it was revoked: %+v", revoked)
+	}
+	if s = s.Advance(start.Add(3*delay-1), closing); s.Part != (Part{2, 0}) {
+		t.Errorf("it did not wait to the end: %+v", s)
+	}
+	s = s.Advance(start.Add(3*delay), closing)
+	if want := (Split{Part: Part{3, 0}, Former: []Part{{2, 0}}, GainsAt: start.Add(4 * delay)}); !s.equal(want) {
+		t.Errorf("got %+v, want %+v", s, want)
+	}
+	s = s.To(Part{1, 0}, start.Add(4*delay-1), connecting)
+	if want := (Split{Part: Part{1, 0}, Former: []Part{{2, 0}, {3, 0}}, GainsAt: start.Add(5*delay - 1)}); !s.equal(want) {
+		t.Errorf("got %+v, want %+v", s, want)
 	}
 	// A clock that was set back since makes no wait longer than it was to be.
-	s := Split{Part: Part{1, 0}}.To(Part{2, 0}, start, second)
+	s = Split{Part: Part{1, 0}}.To(Part{2, 0}, start, connecting)
 	early := start.Add(-time.Hour)
 	s = s.At(early, delay)
 	if !s.GainsAt.Equal(early.Add(delay)) || !s.LosesAt.Equal(early.Add(2*delay)) || !s.OverlapsUntil.Equal(early.Add(3*delay)) {
