@@ -56,8 +56,8 @@ contracts: ## Check the event contracts: valid, and compatible with the last ver
 	.ci/contracts
 
 .PHONY: fuzz
-fuzz: ## Fuzz each target of frame and pop for FUZZTIME
-	.ci/fuzz $(FUZZTIME) ./source/frame ./source/pop
+fuzz: ## Fuzz each target for FUZZTIME
+	.ci/fuzz $(FUZZTIME) ./config ./internal/spool ./internal/telemetry ./schema ./schema/consume ./source ./source/callback ./source/capture ./source/frame ./source/lqsim ./source/pop ./source/relay
 
 .PHONY: bench
 bench: ## Measure every figure of docs/performance.md and write it there: hours

@@ -7,7 +7,8 @@
 {{- if hasKey ($config.replicas | default dict) "index" -}}
 {{- fail (printf "config.replicas.index is %v: expected nothing, as every pod has its own" $config.replicas.index) -}}
 {{- end -}}
-{{- $_ := set $config "replicas" (merge (dict "count" (include "connector.rosterCount" . | int)) ($config.replicas | default dict)) -}}
+{{- /* Longer than a ConfigMap takes to reach every pod: the default of the binary is for files that change at once. */ -}}
+{{- $_ := set $config "replicas" (merge (dict "count" (include "connector.rosterCount" . | int)) ($config.replicas | default dict) (dict "gain_delay" "2m30s")) -}}
 {{- toYaml $config -}}
 {{- end }}
 
