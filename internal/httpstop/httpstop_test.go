@@ -3,6 +3,7 @@ package httpstop
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,7 +55,9 @@ func TestWhoWasLetInIsAnsweredThoughItsRequestComesDuringTheStop(t *testing.T) {
 		conns = append(conns, letIn(t, c, l, n+1))
 	}
 	_ = l.Close()
-	<-ended
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("it served until %v", err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var all sync.WaitGroup
@@ -84,7 +87,9 @@ func TestAPeerThatNeverAsksDoesNotHoldUpTheStop(t *testing.T) {
 	c, l, ended := serving(t)
 	conn := letIn(t, c, l, 1)
 	_ = l.Close()
-	<-ended
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("it served until %v", err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
 	defer cancel()
 	c.Stop(ctx)
