@@ -41,7 +41,7 @@ func (f *Fleet) Set(origins []*Origin, cause string) Edit {
 	switch f.phase {
 	case fleetIdle:
 		f.wanted = len(origins)
-		f.remember()
+		f.expect()
 		return Edit{Opened: len(origins)}
 	case fleetOver:
 		return Edit{}

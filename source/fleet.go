@@ -132,7 +132,7 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 		o.Absences = NoAbsences()
 	}
 	f := &Fleet{
-		o: o, listed: o.Origins, wanted: len(o.Origins), members: map[string]*member{}, short: true,
+		o: o, members: map[string]*member{}, short: true,
 		reconnectInterval: o.ReconnectInterval, wake: make(chan struct{}, 1),
 	}
 	var errs [2]error
@@ -140,16 +140,20 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 		metric.WithDescription("Attempts to open a session."), metric.WithUnit("{attempt}"))
 	f.ends, errs[1] = o.Meter.Int64Counter("callpop.session.ends",
 		metric.WithDescription("Attempts and sessions that ended, by reason."), metric.WithUnit("{session}"))
-	for _, o := range f.o.Origins[:min(1, len(f.o.Origins))] {
-		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
 	}
-	f.remember()
-	return f, errors.Join(errs[:]...)
+	f.Set(o.Origins, "")
+	return f, nil
 }
 
-// remember keeps what is known of the listed agents before anybody saves it: a run
-// that ends at once must not shorten a gap.
-func (f *Fleet) remember() {
+// expect prepares for the listed agents before the first dial. mu is held.
+func (f *Fleet) expect() {
+	for _, o := range f.listed[:min(1, len(f.listed))] {
+		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
+	}
+	// What is known of them is kept before anybody saves it: a run that ends at once
+	// must not shorten a gap.
 	for _, o := range f.listed {
 		if since := f.o.Absences.Since(o.Name, o.Agent); !since.IsZero() {
 			f.o.Absences.Begin(o.Name, o.Agent, since)

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,9 +38,12 @@ func TestAFleetGoesOnWithTheSessionsOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		roster := origins(4) // 801 to 804
 		var h history
+		var dialling sync.Mutex // agents are dialled side by side
 		dialled := map[string]int{}
 		connect := func(_ context.Context, o *Origin) (Session, error) {
+			dialling.Lock()
 			dialled[o.Agent]++
+			dialling.Unlock()
 			return &passed{end: make(chan error, 1), left: make(chan struct{}), late: true}, nil
 		}
 		f, err := NewFleet(FleetOptions{

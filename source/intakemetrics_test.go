@@ -51,9 +51,14 @@ func (m *measured) end() {
 // series gives each series' value, a histogram's count, by name and attributes.
 func (m *measured) series() map[string]float64 {
 	m.t.Helper()
+	return seriesOf(m.t, m.reader)
+}
+
+func seriesOf(t testing.TB, reader *sdkmetric.ManualReader) map[string]float64 {
+	t.Helper()
 	var all metricdata.ResourceMetrics
-	if err := m.reader.Collect(context.Background(), &all); err != nil {
-		m.t.Fatal(err)
+	if err := reader.Collect(context.Background(), &all); err != nil {
+		t.Fatal(err)
 	}
 	values := map[string]float64{}
 	for _, scope := range all.ScopeMetrics {
@@ -79,7 +84,7 @@ func (m *measured) series() map[string]float64 {
 					put(p.Attributes, float64(p.Count))
 				}
 			default:
-				m.t.Errorf("%s is a %T", metric.Name, data)
+				t.Errorf("%s is a %T", metric.Name, data)
 			}
 		}
 	}
@@ -207,5 +212,20 @@ func TestCountingAPopAllocatesNothing(t *testing.T) {
 		m.silence.popped(o, it.at)
 	}); n >= 1 {
 		t.Errorf("%v allocations a pop", n)
+	}
+}
+
+func TestTheDialsOfARosterAreCountedFromZero(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	t.Cleanup(func() { _ = provider.Shutdown(context.Background()) })
+	f := newFleet(t, FleetOptions{Report: (&history{}).report, Meter: provider.Meter("source")})
+	if got := seriesOf(t, reader); len(got) != 0 {
+		t.Errorf("without agents there is %v", got)
+	}
+	f.Set(origins(3), CauseRoster)
+	want := "callpop.session.dials{server=hq,source=}"
+	if got, ok := seriesOf(t, reader)[want]; !ok || got != 0 {
+		t.Errorf("%s is %v, %t; want it to be there, at 0: %v", want, got, ok, seriesOf(t, reader))
 	}
 }

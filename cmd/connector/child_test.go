@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/callpop/connector/internal/outputtest"
 )
 
 // child is a run of the connector as a process of its own.
@@ -13,7 +15,7 @@ type child struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	health string
-	stderr *output
+	stderr *outputtest.Output
 	ended  chan struct{}
 }
 
@@ -25,7 +27,7 @@ func startChild(t testing.TB, file string, environ ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{t: t, health: freeAddress(t), stderr: &output{}, ended: make(chan struct{})}
+	c := &child{t: t, health: freeAddress(t), stderr: &outputtest.Output{}, ended: make(chan struct{})}
 	c.cmd = exec.Command(self, "run", "--config", file) //nolint:gosec // ourselves
 	c.cmd.Env = append(os.Environ(), childVariable+"=1", "CONNECTOR_HTTP__HEALTH="+c.health)
 	c.cmd.Env = append(c.cmd.Env, environ...)

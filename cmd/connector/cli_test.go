@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
@@ -118,7 +119,7 @@ func TestTailShowsWhatTheBrokerDelivers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(patient(t))
 	defer cancel()
-	var stdout, stderr output
+	var stdout, stderr outputtest.Output
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, world{

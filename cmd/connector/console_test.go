@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/callpop/connector/internal/browsertest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/source/lqsim"
 )
 
@@ -218,15 +218,7 @@ func TestTheConsoleExplainsBytesInChineseAndShowsScriptsAsText(t *testing.T) {
 func TestDeadLettersAreRetriedInTheConsole(t *testing.T) {
 	b := browsertest.Start(t)
 	broker := startNATS(t)
-	nc, err := nats.Connect(broker.url())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, broker.url())
 	stream := jetstream.StreamConfig{Name: "CALLPOP", Subjects: []string{"callpop.v1.>"}, MaxMsgSize: 1300}
 	for _, c := range []jetstream.StreamConfig{stream, {Name: "CALLPOP_SESSION", Subjects: []string{"callpop.session.v1.>"}}, {Name: "CALLPOP_DLQ", Subjects: []string{"callpop.dlq.v1.>"}}} {
 		if _, err := js.CreateStream(patient(t), c); err != nil {
@@ -388,11 +380,11 @@ func TestTheConsoleSurvivesARestart(t *testing.T) {
 
 func TestTheDemosConsoleIsAlive(t *testing.T) {
 	b := browsertest.Start(t)
-	var stderr output
+	var stderr outputtest.Output
 	stop, ended := make(chan struct{}), make(chan int, 1)
 	go func() {
 		ended <- run(context.Background(), world{
-			args: []string{"demo", "--agents", "20", "--rate", "10"}, stdin: strings.NewReader(""), stdout: &output{}, stderr: &stderr, stop: stop,
+			args: []string{"demo", "--agents", "20", "--rate", "10"}, stdin: strings.NewReader(""), stdout: &outputtest.Output{}, stderr: &stderr, stop: stop,
 		})
 	}()
 	defer func() {

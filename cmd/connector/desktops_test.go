@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/freeport"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/frame"
 	"github.com/callpop/connector/source/lqsim"
@@ -130,11 +131,11 @@ func TestACaptureGivesTheRegistrationAndPlaysBack(t *testing.T) {
 	listen := freeAddress(t)
 	stop := make(chan struct{})
 	code := make(chan int, 1)
-	var stderr output
+	var stderr outputtest.Output
 	go func() {
 		code <- run(context.Background(), world{
 			args: []string{"capture", "--listen", listen, "--upstream", lq.Addr().String(), "--out", file},
-			stop: stop, stdout: &output{}, stderr: &stderr,
+			stop: stop, stdout: &outputtest.Output{}, stderr: &stderr,
 		})
 	}()
 	conns := []net.Conn{}
@@ -185,7 +186,7 @@ func TestACaptureGivesTheRegistrationAndPlaysBack(t *testing.T) {
 	go func() {
 		code <- run(context.Background(), world{
 			args: []string{"simulate", "--replay", file, "--listen", address, "--speed", "0"},
-			stop: stopReplay, stdout: &output{}, stderr: &stderr,
+			stop: stopReplay, stdout: &outputtest.Output{}, stderr: &stderr,
 		})
 	}()
 	conn := dialPatiently(t, address)

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/callpop/connector/schema"
@@ -18,15 +17,7 @@ import (
 func TestDeadLettersAreLookedAtAndRetried(t *testing.T) {
 	broker := startNATS(t)
 	file := writeConfig(t, toolConfig(fmt.Sprintf("{name: events, type: nats, url: %q}", broker.url())), nil)
-	nc, err := nats.Connect(broker.url())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, broker.url())
 	small := jetstream.StreamConfig{Name: "CALLPOP", Subjects: []string{"callpop.v1.>"}, MaxMsgSize: 1500}
 	for _, c := range []jetstream.StreamConfig{small, {Name: "CALLPOP_SESSION", Subjects: []string{"callpop.session.v1.>"}}, {Name: "CALLPOP_DLQ", Subjects: []string{"callpop.dlq.v1.>"}}} {
 		if _, err := js.CreateStream(patient(t), c); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
@@ -218,7 +219,7 @@ func TestSIGTERMEndsTheRunCommandWithCodeZero(t *testing.T) {
 	file := writeConfig(t, embeddedConfig, lq)
 	stop := make(chan struct{})
 	code := make(chan int, 1)
-	var stdout, stderr output
+	var stdout, stderr outputtest.Output
 	go func() {
 		code <- run(context.Background(), world{args: []string{"run", "--config", file}, stop: stop, stdout: &stdout, stderr: &stderr})
 	}()

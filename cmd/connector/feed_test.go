@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/browsertest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/source/lqsim"
 )
 
@@ -152,11 +153,11 @@ func TestAnOpenFeedDoesNotHoldUpTheStop(t *testing.T) {
 
 func TestTheDemosPageIsAlive(t *testing.T) {
 	b := browsertest.Start(t)
-	var stderr output
+	var stderr outputtest.Output
 	stop, ended := make(chan struct{}), make(chan int, 1)
 	go func() {
 		ended <- run(context.Background(), world{
-			args: []string{"demo", "--agents", "3", "--rate", "10"}, stdin: strings.NewReader(""), stdout: &output{}, stderr: &stderr, stop: stop,
+			args: []string{"demo", "--agents", "3", "--rate", "10"}, stdin: strings.NewReader(""), stdout: &outputtest.Output{}, stderr: &stderr, stop: stop,
 		})
 	}()
 	defer func() {

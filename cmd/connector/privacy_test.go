@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/callpop/connector/internal/collectortest"
@@ -44,16 +43,7 @@ shutdown_timeout: 2s
 // smallStream makes the pops' stream such that it refuses a large one for good.
 func smallStream(t *testing.T, url string) {
 	t.Helper()
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(patient(t), jetstream.StreamConfig{Name: "CALLPOP", Subjects: []string{"callpop.v1.>"}, MaxMsgSize: 1300}); err != nil {
+	if _, err := jetStream(t, url).CreateStream(patient(t), jetstream.StreamConfig{Name: "CALLPOP", Subjects: []string{"callpop.v1.>"}, MaxMsgSize: 1300}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/control"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/web"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
@@ -306,7 +307,7 @@ func TestChangesOfTheFilesAreSeenAndSIGHUPReloadsAtOnce(t *testing.T) {
 	overwrite(t, roster, "830\n")
 	file := writeConfig(t, strings.Replace(embeddedConfig, `agents: ["801-820"]`, `agents: ["801"], agents_file: "`+roster+`"`, 1), lq)
 	stop, code := make(chan struct{}), make(chan int, 1)
-	var stdout, stderr output
+	var stdout, stderr outputtest.Output
 	go func() {
 		code <- run(context.Background(), world{args: []string{"run", "--config", file}, stop: stop, stdout: &stdout, stderr: &stderr})
 	}()

@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 )
 
@@ -23,16 +21,7 @@ type message struct {
 // streamed reads a whole stream of a broker.
 func streamed(t *testing.T, url, stream string) []message {
 	t.Helper()
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := js.Stream(patient(t), stream)
+	st, err := jetStream(t, url).Stream(patient(t), stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +108,7 @@ func TestAReplayThatIsInterruptedSaysHowToGoOn(t *testing.T) {
 	broker.stop()
 	eachWay(t, file, func(t *testing.T, _ func(...schema.Event)) {
 		stop := make(chan struct{})
-		var stdout, stderr output
+		var stdout, stderr outputtest.Output
 		code := make(chan int, 1)
 		go func() {
 			code <- run(patient(t), world{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -21,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/callpop/connector/config"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
 )
@@ -47,24 +47,6 @@ func patient(t testing.TB) context.Context {
 	return ctx
 }
 
-// output collects what a command writes; it may be read meanwhile.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // result is a command that has ended.
 type result struct {
 	code           int
@@ -79,7 +61,7 @@ func connector(t testing.TB, stdin string, args ...string) result {
 
 func connectorIn(t testing.TB, environ []string, stdin string, args ...string) result {
 	t.Helper()
-	var stdout, stderr output
+	var stdout, stderr outputtest.Output
 	code := run(patient(t), world{
 		args: args, environ: environ, stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, stop: make(chan struct{}),
 	})
@@ -129,7 +111,7 @@ type running struct {
 	t      testing.TB
 	stop   chan struct{}
 	cut    context.CancelFunc
-	stderr *output
+	stderr *outputtest.Output
 	once   sync.Once
 	ended  chan error
 	err    error
@@ -142,10 +124,10 @@ func start(t testing.TB, file string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{t: t, stop: make(chan struct{}), stderr: &output{}, ended: make(chan error, 1)}
+	r := &running{t: t, stop: make(chan struct{}), stderr: &outputtest.Output{}, ended: make(chan error, 1)}
 	ctx, cut := context.WithCancel(context.Background())
 	r.cut = cut
-	w := &world{stdout: &output{}, stderr: r.stderr, stop: r.stop}
+	w := &world{stdout: &outputtest.Output{}, stderr: r.stderr, stop: r.stop}
 	if r.daemon, err = newDaemon(ctx, w, c); err != nil {
 		t.Fatal(err)
 	}
@@ -218,19 +200,26 @@ func (n *natsServer) stop() {
 
 func (n *natsServer) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.port) }
 
-// received reads a stream from its start until it has n events, in its order.
-func received(t testing.TB, url, stream string, n int) []schema.Event {
+// jetStream connects to a broker's JetStream until the test ends.
+func jetStream(t testing.TB, url string) jetstream.JetStream {
 	t.Helper()
-	ctx := patient(t)
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return js
+}
+
+// received reads a stream from its start until it has n events, in its order.
+func received(t testing.TB, url, stream string, n int) []schema.Event {
+	t.Helper()
+	ctx := patient(t)
+	js := jetStream(t, url)
 	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
 	for errors.Is(err, jetstream.ErrStreamNotFound) { // the sink makes it
 		consumer, err = js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})

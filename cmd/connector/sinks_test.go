@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
 )
@@ -136,7 +137,7 @@ func BenchmarkDeadSink(b *testing.B) {
 func TestTheDemoPublishesToKafkaTooAndTailReadsIt(t *testing.T) {
 	address := freeAddress(t)
 	startKafka(t, address)
-	var stdout, stderr output
+	var stdout, stderr outputtest.Output
 	tailed := make(chan int, 1)
 	go func() {
 		tailed <- run(patient(t), world{

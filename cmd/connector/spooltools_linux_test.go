@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/callpop/connector/internal/outputtest"
 )
 
 // terminal opens a terminal and collects what is written to it; what the test
 // types goes to keyboard.
-func terminal(t *testing.T) (tty, keyboard *os.File, screen *output) {
+func terminal(t *testing.T) (tty, keyboard *os.File, screen *outputtest.Output) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -33,7 +35,7 @@ func terminal(t *testing.T) (tty, keyboard *os.File, screen *output) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	screen = &output{}
+	screen = &outputtest.Output{}
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
@@ -54,7 +56,7 @@ func terminal(t *testing.T) (tty, keyboard *os.File, screen *output) {
 	return tty, keyboard, screen
 }
 
-func waitFor(t *testing.T, screen *output, text string) {
+func waitFor(t *testing.T, screen *outputtest.Output, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !strings.Contains(screen.String(), text); {
 		if time.Now().After(deadline) {
@@ -78,7 +80,7 @@ func TestATerminalIsAskedAndAnythingButYesIsNo(t *testing.T) {
 		{"Y\n", "", exitGood},
 	} {
 		tty, keyboard, screen := terminal(t)
-		var stdout output
+		var stdout outputtest.Output
 		code := make(chan int, 1)
 		go func() {
 			code <- run(patient(t), world{args: purge, stop: make(chan struct{}), stdin: tty, stdout: &stdout, stderr: tty})
@@ -107,7 +109,7 @@ func TestAnInterruptWhileAskedDoesNothing(t *testing.T) {
 	go func() {
 		code <- run(patient(t), world{
 			args: []string{"spool", "purge", "--config", file, "--type", "pops", "--all"},
-			stop: stop, stdin: tty, stdout: &output{}, stderr: tty,
+			stop: stop, stdin: tty, stdout: &outputtest.Output{}, stderr: tty,
 		})
 	}()
 	waitFor(t, screen, "? [y/N] ")
@@ -132,7 +134,7 @@ func TestABarIsForTerminalsOnly(t *testing.T) {
 	waitFor(t, screen, "replay")
 	waitFor(t, screen, "5/10")
 	bar.end()
-	var plain output
+	var plain outputtest.Output
 	bar = newProgress(&world{stderr: &plain}, "replay")
 	bar.set(5, 10)
 	bar.end()

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/callpop/connector/source/lqsim"
 )
@@ -256,16 +255,7 @@ func (i *installed) waitListening(address string) {
 // quietSessions checks that no session has had more than n events.
 func (i *installed) quietSessions(n int) {
 	i.t.Helper()
-	conn, err := nats.Connect("nats://" + i.embedded)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	stream, err := js.Stream(patient(i.t), "CALLPOP_SESSION")
+	stream, err := jetStream(i.t, "nats://"+i.embedded).Stream(patient(i.t), "CALLPOP_SESSION")
 	if err != nil {
 		i.t.Fatal(err)
 	}

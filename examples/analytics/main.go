@@ -14,30 +14,17 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 	_ "time/tzdata" // a machine may have none
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/callpop/connector/examples/internal/program"
 	"github.com/callpop/connector/examples/internal/subscribe"
 	"github.com/callpop/connector/schema"
 )
 
-func main() { os.Exit(program()) }
-
-// program returns the exit code.
-func program() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "analytics:", err)
-	return 1
-}
+func main() { os.Exit(program.Run("analytics", run)) }
 
 // settings are what the command line says.
 type settings struct {

@@ -14,29 +14,20 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/callpop/connector/examples/internal/program"
 	"github.com/callpop/connector/examples/internal/sqlite"
 	"github.com/callpop/connector/examples/internal/subscribe"
 	"github.com/callpop/connector/schema"
 )
 
-func main() { os.Exit(program()) }
-
-// program returns the exit code.
-func program() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "crm:", err)
-	return 1
+func main() {
+	os.Exit(program.Run("crm", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		return run(ctx, args, os.Getenv, stdout, stderr)
+	}))
 }
 
 // tokenVariable holds the hook's token: a command line can be read by everybody.

@@ -14,7 +14,6 @@ import sys
 from collections import OrderedDict
 
 import nats
-from nats.errors import TimeoutError as NothingNow
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 TYPE, VERSION, WINDOW = "callpop.v1", 1, 10_000
@@ -66,7 +65,7 @@ async def main(url):
     while not stop.is_set():
         try:
             messages = await calls.fetch(batch=100, timeout=1)
-        except NothingNow:
+        except asyncio.TimeoutError:  # nothing now; nats.errors.TimeoutError is one of these
             continue
         for message in messages:
             try:

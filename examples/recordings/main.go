@@ -16,28 +16,19 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/callpop/connector/examples/internal/program"
 	"github.com/callpop/connector/examples/internal/subscribe"
 	"github.com/callpop/connector/schema"
 )
 
-func main() { os.Exit(program()) }
-
-// program returns the exit code.
-func program() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "recordings:", err)
-	return 1
+func main() {
+	os.Exit(program.Run("recordings", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		return run(ctx, args, os.Getenv, stdout, stderr)
+	}))
 }
 
 // tokenVariable holds the token that requests must bear.

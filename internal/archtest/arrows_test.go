@@ -28,7 +28,7 @@ type arrow struct {
 // anywhere may be imported by every package but one that is standard library
 // only, and not by each other: of ours they import the contract at most.
 func anywhere() []string {
-	return []string{"internal/bytesize", "internal/certfile", "internal/secret", "internal/tracing"}
+	return []string{"internal/bytesize", "internal/certfile", "internal/httpstop", "internal/secret", "internal/tracing"}
 }
 
 // arrows are looked up from the top: the first that fits a package decides.
@@ -40,6 +40,7 @@ func arrows() []arrow {
 		{from: "schema/consume/...", to: []string{"schema", "schema/consume"}},
 		{from: "internal/bytesize"},
 		{from: "internal/certfile"},
+		{from: "internal/httpstop"},
 		{from: "internal/secret"},
 		{from: "internal/tracing", to: []string{"schema"}},
 

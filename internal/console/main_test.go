@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/callpop/connector/internal/control"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/internal/web"
@@ -36,29 +37,11 @@ type rig struct {
 	console *Console
 	base    string
 	client  *http.Client
-	log     *text
+	log     *outputtest.Output
 	// asked counts the calls of readiness; guarded by mu.
 	mu    sync.Mutex
 	asked int
 	stop  func()
-}
-
-// text is a log that a test can read.
-type text struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *text) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *text) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // serve runs a console on the spool in dir until the test ends, or stop is called.
@@ -66,7 +49,7 @@ func serve(t testing.TB, dir, adminToken string) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r := &rig{t: t, log: &text{}}
+	r := &rig{t: t, log: &outputtest.Output{}}
 	sc := spool.DefaultConfig()
 	sc.Dir, sc.MinFree = dir, 0
 	var err error

@@ -1,21 +1,20 @@
 package documents
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/callpop/connector/internal/outputtest"
 )
 
 // patience is how long a command may take on a machine with other things to do.
@@ -165,14 +164,14 @@ func (s *shell) mustEnd(t *testing.T, name string, arguments ...string) {
 type process struct {
 	line  string
 	c     *exec.Cmd
-	said  *output
+	said  *outputtest.Output
 	ended chan error
 }
 
 func (s *shell) start(t *testing.T, line string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-	p := &process{line, s.command(ctx, "bash", "-ec", "exec "+s.hosts.Replace(line)), &output{}, make(chan error, 1)}
+	p := &process{line, s.command(ctx, "bash", "-ec", "exec "+s.hosts.Replace(line)), &outputtest.Output{}, make(chan error, 1)}
 	p.c.Stdout, p.c.Stderr = p.said, p.said
 	if err := p.c.Start(); err != nil {
 		cancel()
@@ -211,26 +210,6 @@ func (p *process) interrupt(t *testing.T) {
 	if err != nil {
 		t.Errorf("%s: interrupted, it ended with %v\n%s", p.line, err, p.said)
 	}
-}
-
-// output is what a command has printed so far.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-var _ io.Writer = (*output)(nil)
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // freeAddress is one that nobody listens on, for a program that has to be told.

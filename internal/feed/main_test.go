@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/internal/spool"
 	"github.com/callpop/connector/schema"
@@ -44,27 +45,9 @@ type rig struct {
 	spool *spool.Spool
 	feed  *Feed
 	http  *httptest.Server
-	log   *text
+	log   *outputtest.Output
 	ran   chan struct{}
 	once  sync.Once
-}
-
-// text is a log that a test can read.
-type text struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *text) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *text) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func testConfig() Config {
@@ -78,7 +61,7 @@ func serve(t testing.TB, dir string, tweak func(*Config)) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r := &rig{t: t, dir: dir, log: &text{}, ran: make(chan struct{})}
+	r := &rig{t: t, dir: dir, log: &outputtest.Output{}, ran: make(chan struct{})}
 	sc := spool.DefaultConfig()
 	sc.Dir, sc.MinFree = dir, 0
 	var err error

@@ -44,6 +44,9 @@ func (s *Spool) AgentEventsSince(ctx context.Context, l AgentLine, since time.Ti
 
 func (s *Spool) agentEvents(ctx context.Context, l AgentLine, request server.JSApiMsgGetRequest) ([]Record, error) {
 	wrap := func(err error) error { return fmt.Errorf("read stream %s for one agent: %w", StreamName(l.Type), err) }
+	if err := ctx.Err(); err != nil {
+		return nil, wrap(err)
+	}
 	st, err := streamOf(l.Type)
 	if err != nil {
 		return nil, wrap(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/internal/collectortest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/secret"
 	"github.com/callpop/connector/internal/tracing"
 )
@@ -80,7 +81,7 @@ func TestACollectorThatIsAwayIsReportedOnceAndThatItIsBackOnce(t *testing.T) {
 	collector := collectortest.Start(t)
 	collector.Stop()
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-	var out syncBuffer
+	var out outputtest.Output
 	log, _ := NewLogger(&out, DefaultConfig(), false)
 	e := everything(collector.HTTP(), ProtocolHTTP)
 	e.Metrics.Exporter, e.Logs.Exporter = ExporterNone, ExporterNone

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/secret"
 )
 
@@ -20,7 +21,7 @@ func TestNothingIsTracedOrExportedUnlessItIsAskedFor(t *testing.T) {
 		variables("OTEL_SDK_DISABLED", "true", "OTEL_TRACES_EXPORTER", "otlp", "OTEL_LOGS_EXPORTER", "otlp"),
 	} {
 		tel := setup(t, Options{Export: DefaultExport(), Getenv: getenv})
-		log, level := NewLogger(&syncBuffer{}, DefaultConfig(), false)
+		log, level := NewLogger(&outputtest.Output{}, DefaultConfig(), false)
 		if tel.Tracer() != nil || tel.logs != nil || len(tel.outlets) != 0 || tel.Logger(log, level, false) != log {
 			t.Error("something is exported")
 		}

@@ -26,12 +26,18 @@ func startAdmin(t *testing.T, c Config) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return served(t, l)
+}
+
+// served serves a listener until the test ends.
+func served(t *testing.T, l *Listener) *Listener {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- l.Serve(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- l.Serve(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-served; err != nil {
+		if err := <-ended; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})

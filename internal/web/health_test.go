@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,12 +11,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/callpop/connector/internal/outputtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -278,7 +278,7 @@ func request(t *testing.T, address, path string) net.Conn {
 }
 
 func TestAPanicCostsItsRequestAndIsLogged(t *testing.T) {
-	var out lockedBuffer
+	var out outputtest.Output
 	broken := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("broken collector") })
 	address := start(t, Options{Readiness: serving, Metrics: broken, Logger: slog.New(slog.NewJSONHandler(&out, nil))}, healthLimits())
 	if answer, _ := io.ReadAll(request(t, address, "/metrics")); len(answer) != 0 {
@@ -290,22 +290,4 @@ func TestAPanicCostsItsRequestAndIsLogged(t *testing.T) {
 	if got := out.String(); !strings.Contains(got, "broken collector") || strings.Count(got, "\n") != 1 {
 		t.Errorf("logged %q", got)
 	}
-}
-
-// lockedBuffer is written by the server and read by the test.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/callpop/connector/internal/certfile"
+	"github.com/callpop/connector/internal/httpstop"
 	"github.com/callpop/connector/internal/secret"
 )
 
@@ -41,6 +42,8 @@ type Listener struct {
 	listener net.Listener // nil where it is switched off
 	socket   *net.TCPListener
 	server   *http.Server
+	// connections are those that owe an answer at the end.
+	connections *httpstop.Connections
 	// secure is set where it speaks TLS. The server's own configuration of TLS does
 	// not tell: Serve makes one for itself.
 	secure bool
@@ -78,6 +81,7 @@ func listen(ctx context.Context, key, address string, files TLS, handler http.Ha
 		IdleTimeout:                  l.idleTimeout,
 		DisableGeneralOptionsHandler: true,
 	}}
+	s.connections = httpstop.Watch(s.server)
 	var o opening
 	for _, option := range options {
 		option(&o)
@@ -176,13 +180,9 @@ func (l *Listener) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.limits.stopTimeout)
 		defer cancel()
-		// First nothing more is accepted, so that Shutdown knows all that was: it
-		// would leave a connection accepted at the last moment to be cut off.
 		_ = l.listener.Close()
 		err = <-served
-		if l.server.Shutdown(stop) != nil {
-			_ = l.server.Close() // a peer that does not finish is cut off
-		}
+		l.connections.Stop(stop)
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}

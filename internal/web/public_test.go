@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -20,16 +19,7 @@ func startPublic(t *testing.T, c Config, handler http.HandlerFunc) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- l.Serve(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return l
+	return served(t, l)
 }
 
 func TestThePublicAddressServesItsHandler(t *testing.T) {

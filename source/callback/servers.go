@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/callpop/connector/internal/certfile"
+	"github.com/callpop/connector/internal/httpstop"
 )
 
 // What one peer may cost. The process's descriptors belong to the agents'
@@ -50,10 +51,12 @@ type server struct {
 	listener net.Listener
 	socket   *net.TCPListener
 	http     *http.Server
-	tls      TLS
-	log      *slog.Logger
-	members  int
-	lost     rate.Sometimes // logs of requests for no source
+	// connections are those that owe an answer at the end.
+	connections *httpstop.Connections
+	tls         TLS
+	log         *slog.Logger
+	members     int
+	lost        rate.Sometimes // logs of requests for no source
 
 	start sync.Once
 	// done is closed when the server has ended; err then says why, if it should
@@ -117,6 +120,7 @@ func listen(c *Config, given *net.TCPListener, log *slog.Logger) (_ *server, err
 		IdleTimeout:                  idleTimeout,
 		DisableGeneralOptionsHandler: true,
 	}
+	v.connections = httpstop.Watch(v.http)
 	defer func() {
 		if err != nil && given != nil {
 			_ = given.Close()
@@ -168,12 +172,6 @@ func (v *server) serve() {
 // waits for what the source is answering, which the read time-out bounds; of the
 // last source, ctx does.
 func (v *server) leave(ctx context.Context, s *Source) {
-	v.mu.Lock()
-	routes := maps.Clone(v.routes)
-	delete(routes, s.config.Path)
-	v.routes = routes
-	v.mu.Unlock()
-
 	v.set.mu.Lock()
 	v.members--
 	last := v.members == 0
@@ -185,13 +183,15 @@ func (v *server) leave(ctx context.Context, s *Source) {
 	v.set.mu.Unlock()
 	if last {
 		v.start.Do(func() { close(v.done) }) // it never served
-		// Only now all that was accepted is known to Shutdown, which would leave a
-		// connection accepted at the last moment to be cut off.
 		<-v.done
-		if v.http.Shutdown(ctx) != nil {
-			_ = v.http.Close() // a peer that does not finish is cut off
-		}
+		v.connections.Stop(ctx)
 	}
+	// Only now: who was let in last has its answer.
+	v.mu.Lock()
+	routes := maps.Clone(v.routes)
+	delete(routes, s.config.Path)
+	v.routes = routes
+	v.mu.Unlock()
 	s.answering.Wait()
 }
 
