@@ -33,7 +33,7 @@ func effects() map[string]Effect {
 	}
 	all := live("", "source.buffer_bytes", "spool.max_age", "spool.max_bytes", "spool.min_free",
 		"http.admin_token", "log.level", "shutdown_timeout", "drain_pace",
-		"replicas.count", "replicas.index", "replicas.gain_delay", "watch")
+		"replicas.count", "replicas.index", "replicas.gain_delay", "replicas.connect_before_close", "watch")
 	maps.Copy(all, live("session.", "agents", "agents_file", "charset", "timezone", "area_code", "expire_after",
 		"reconnect_interval", "dial_rate", "allow_overlap"))
 	maps.Copy(all, live("relay.", "charset", "timezone", "area_code", "dial_timeout",

@@ -138,6 +138,7 @@ var attributeNotes = map[string]string{
 	schema.HeaderContentType:      "The body's media type.",
 	schema.HeaderTraceParent:      "The W3C trace context made when the event was accepted; absent without tracing.",
 	schema.HeaderTraceState:       "As traceparent.",
+	schema.HeaderOverlap:          "Present where two replicas of the connector may both have received the pop: its fingerprint. Copies have the same value, and ids of their own: drop all but one.",
 	schema.HeaderReplay:           "Present on what a replay sent: the replay's name. The id and the body are those of the first time.",
 }
 
@@ -164,6 +165,9 @@ func headersSchema(c asyncAPICarrier, kind schema.Type, event *schema.Event) obj
 	}
 	describe(c.sequence, object{})
 	describe(schema.HeaderReplay, object{})
+	if kind == schema.TypeCallPop {
+		describe(schema.HeaderOverlap, object{"pattern": "^[0-9a-f]{32}$"})
+	}
 	bare := schema.Event{Type: kind, ID: event.ID, Key: event.Key, Server: event.Server, Time: event.Time}
 	always := maps.Collect(c.headers(&bare))
 	return object{"type": "object", "properties": properties, "required": slices.Sorted(maps.Keys(always))}

@@ -34,6 +34,10 @@ type Event struct {
 	Time time.Time
 	// Body is the JSON of a CallPop, SessionChanged or DeadLetter.
 	Body []byte
+	// Overlap is set where two replicas of the connector may both have received the
+	// pop, because each had a session of its agent: the pop's fingerprint, by which the
+	// copies are known. Empty otherwise.
+	Overlap string
 	// TraceParent and TraceState are the W3C trace context that was made when the
 	// event was accepted; empty without tracing.
 	TraceParent string

@@ -15,6 +15,16 @@ func Fingerprint(server, agent string, raw []byte) string {
 	return string(AppendFingerprint(b[:0], server, agent, raw))
 }
 
+// isFingerprint reports whether s has the form that [Fingerprint] returns.
+func isFingerprint(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(s) == 32
+}
+
 // AppendFingerprint appends what [Fingerprint] returns.
 func AppendFingerprint(dst []byte, server, agent string, raw []byte) []byte {
 	// One buffer and Sum256: a hash.Hash would have to live on the heap.

@@ -25,6 +25,13 @@ const (
 // delivery.
 const HeaderReplay = "callpop-replay"
 
+// HeaderOverlap marks an event that two replicas of the connector may both have
+// received, on NATS and on Kafka alike, because agents went from one to the other
+// with overlapping sessions; its value is the pop's fingerprint. Copies have the same
+// value, and different ids: of those that come within minutes of one another, all but
+// one are to be dropped. A NATS sink has the stream do that.
+const HeaderOverlap = "callpop-overlap"
+
 // Prefixes of a CloudEvents attribute's header, and with them the header that
 // sinks add.
 const (
@@ -54,7 +61,8 @@ func prefixed(prefix string) (names [attrCount]string) {
 
 // NATSHeaders yields the headers of the event as a NATS message in CloudEvents'
 // binary mode: content-type and ce-datacontenttype, each of [Event.Attributes]
-// with the prefix ce-, then traceparent and tracestate where they are set.
+// with the prefix ce-, then [HeaderOverlap], traceparent and tracestate where they are
+// set.
 //
 // The values of attributes are percent-encoded as section 3.1.3.2 of CloudEvents'
 // HTTP binding, and of its NATS binding after it, has it: bytes outside U+0021 to
@@ -71,14 +79,14 @@ func (e *Event) NATSHeaders() iter.Seq2[string, string] {
 				return
 			}
 		}
-		e.yieldTrace(yield)
+		e.yieldOthers(yield)
 	}
 }
 
 // KafkaHeaders yields the headers of the event as a Kafka record in CloudEvents'
 // binary mode: content-type, each of [Event.Attributes] with the prefix ce_, then
-// traceparent and tracestate where they are set. Values are UTF-8 as they are:
-// Kafka's headers carry their lengths.
+// [HeaderOverlap], traceparent and tracestate where they are set. Values are UTF-8 as
+// they are: Kafka's headers carry their lengths.
 func (e *Event) KafkaHeaders() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		if !yield(HeaderContentType, ContentType) {
@@ -89,11 +97,15 @@ func (e *Event) KafkaHeaders() iter.Seq2[string, string] {
 				return
 			}
 		}
-		e.yieldTrace(yield)
+		e.yieldOthers(yield)
 	}
 }
 
-func (e *Event) yieldTrace(yield func(string, string) bool) {
+// yieldOthers yields what is no attribute and has the same form with both brokers.
+func (e *Event) yieldOthers(yield func(string, string) bool) {
+	if isFingerprint(e.Overlap) && !yield(HeaderOverlap, e.Overlap) {
+		return
+	}
 	if e.TraceParent == "" || !printable(e.TraceParent) {
 		return // without its parent, a trace state means nothing
 	}
@@ -147,6 +159,10 @@ func fromHeaders(get func(string) string, names *[attrCount]string, decode func(
 	if err != nil {
 		return Event{}, fmt.Errorf("read event headers: %s is not an RFC 3339 time", names[attrTime])
 	}
+	overlap := get(HeaderOverlap)
+	if overlap != "" && !isFingerprint(overlap) {
+		return Event{}, fmt.Errorf("read event headers: %s is not a fingerprint", HeaderOverlap)
+	}
 	return Event{
 		Type:        Type(values[attrType]),
 		ID:          values[attrID],
@@ -155,6 +171,7 @@ func fromHeaders(get func(string) string, names *[attrCount]string, decode func(
 		Agent:       values[attrSubject],
 		Time:        at.UTC(),
 		Body:        body,
+		Overlap:     overlap,
 		TraceParent: get(HeaderTraceParent),
 		TraceState:  get(HeaderTraceState),
 	}, nil

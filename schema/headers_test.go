@@ -56,6 +56,9 @@ func testEvents() []schema.Event {
 				Time: at.Add(time.Duration(i)), Body: []byte(`{"id":"1"}`),
 				TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", TraceState: "vendor=a b,c=d",
 			})
+			if i%2 == 0 {
+				events[len(events)-1].Overlap = schema.Fingerprint(name, name, nil)
+			}
 		}
 		events = append(events, schema.Event{Type: kind, ID: "1", Key: "hq", Server: "hq", Time: time.Unix(0, 0), Body: []byte("{}")})
 	}
@@ -122,6 +125,7 @@ func TestHeadersAreTheAttributesInTheirOrder(t *testing.T) {
 	event := schema.Event{
 		Type: schema.TypeCallPop, ID: "01", Key: "h q/1", Server: "h q", Agent: "张",
 		Time: time.Date(2026, 11, 22, 8, 0, 0, 5, time.FixedZone("", 8*3600)), TraceParent: "00-a-b-01", TraceState: "c=d e",
+		Overlap: "09709ed97e43c4775f918bb594808c20",
 	}
 	for _, c := range []struct {
 		name string
@@ -147,6 +151,7 @@ ce-time=2026-11-22T00:00:00.000000005Z
 ce-dataschema=https://github.com/callpop/connector/schema/callpop.v1.json
 ce-specversion=1.0
 ce-partitionkey=h%20q/1
+callpop-overlap=09709ed97e43c4775f918bb594808c20
 traceparent=00-a-b-01
 tracestate=c=d e
 `},
@@ -159,6 +164,7 @@ ce_time=2026-11-22T00:00:00.000000005Z
 ce_dataschema=https://github.com/callpop/connector/schema/callpop.v1.json
 ce_specversion=1.0
 ce_partitionkey=h q/1
+callpop-overlap=09709ed97e43c4775f918bb594808c20
 traceparent=00-a-b-01
 tracestate=c=d e
 `},
@@ -251,6 +257,23 @@ func TestHeadersThatAreNoEventAreAnError(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "yesterday") {
 				t.Errorf("%s: the error quotes the value: %v", s.name, err)
+			}
+		}
+	}
+}
+
+func TestAnOverlapIsAFingerprintOrAnError(t *testing.T) {
+	event := testEvents()[1]
+	for _, s := range styles {
+		for _, bad := range []string{"1", strings.Repeat("0", 33), strings.Repeat("A", 32), strings.Repeat("0", 31) + "\n", strings.Repeat("é", 16)} {
+			event.Overlap = bad
+			headers := headerMap(t, s.headers(&event))
+			if got, there := headers[schema.HeaderOverlap]; there {
+				t.Errorf("%s: %q was written", s.name, got)
+			}
+			headers[schema.HeaderOverlap] = bad
+			if _, err := s.from(lookup(headers), nil); err == nil || err.Error() != "read event headers: callpop-overlap is not a fingerprint" {
+				t.Errorf("%s: %q: got %v", s.name, bad, err)
 			}
 		}
 	}

@@ -99,6 +99,9 @@ func headersOf(r *Record) map[string]string {
 	for name, value := range r.Attributes() {
 		headers[name] = value
 	}
+	if r.Overlap != "" {
+		headers[schema.HeaderOverlap] = r.Overlap
+	}
 	if r.TraceParent != "" {
 		headers[schema.HeaderTraceParent] = r.TraceParent
 		if r.TraceState != "" {

@@ -13,10 +13,14 @@ import (
 	"github.com/callpop/connector/sink/sinktest"
 )
 
-func TestAReplayHasAMessageIDOfItsOwn(t *testing.T) {
+func TestAMessageIDIsSharedByRepeatsAndCopiesButNotByAReplay(t *testing.T) {
 	r := sink.Record{Event: schema.Event{ID: "an-id"}}
 	if got := sink.MessageID(&r); got != "an-id" {
 		t.Errorf("first delivery: %q", got)
+	}
+	r.Overlap = "09709ed97e43c4775f918bb594808c20"
+	if got := sink.MessageID(&r); got != "overlap.09709ed97e43c4775f918bb594808c20" {
+		t.Errorf("in an overlap: %q", got)
 	}
 	r.Replay = "0a1b"
 	if got := sink.MessageID(&r); got != "an-id.replay.0a1b" {

@@ -61,7 +61,7 @@ type outage struct {
 // size is what a record costs in memory, about.
 func size(r *Record) int {
 	const fixed = 256 // the struct and its strings' headers
-	return fixed + len(r.Body) + len(r.ID) + len(r.Key) + len(r.Agent) + len(r.TraceParent) + len(r.TraceState) + len(r.SpoolSequence)
+	return fixed + len(r.Body) + len(r.ID) + len(r.Key) + len(r.Agent) + len(r.Overlap) + len(r.TraceParent) + len(r.TraceState) + len(r.SpoolSequence)
 }
 
 // room returns how many more records the window takes; 0: it is full.

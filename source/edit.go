@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"time"
 
@@ -59,7 +60,7 @@ func (f *Fleet) settle(cause string) (done Edit) {
 		case m == nil && f.phase == fleetDrained:
 			continue
 		case m == nil:
-			f.add(o, now)
+			f.add(o, cmp.Or(o.DownSince, now))
 			done.Opened++
 			continue
 		case m.cause != "" && f.phase == fleetDrained:

@@ -184,7 +184,7 @@ func (f *Fleet) begin(now time.Time) {
 	}
 	for _, o := range f.listed {
 		if f.members[o.Agent] == nil {
-			f.add(o, cmp.Or(f.o.Absences.Since(o.Name, o.Agent), now))
+			f.add(o, cmp.Or(f.o.Absences.Since(o.Name, o.Agent), o.DownSince, now))
 		}
 	}
 	f.short = f.up < f.wanted

@@ -84,6 +84,8 @@ type item struct {
 	letter *letter        // of a dead letter
 	change *SessionChange // of a session
 	stored func()         // called once the event is stored; may be nil
+	// overlapped: another replica may have received the same pop.
+	overlapped bool
 }
 
 type itemKind uint8
@@ -133,7 +135,7 @@ func (in *Intake) Pop(o *Origin, at time.Time, raw []byte) {
 	}
 	o.popped(at)
 	in.silence.popped(o, at)
-	in.push(hash^hashString(o.Server), item{kind: popItem, origin: o, at: at, raw: bytes.Clone(raw)})
+	in.push(hash^hashString(o.Server), item{kind: popItem, origin: o, at: at, raw: bytes.Clone(raw), overlapped: o.overlaps(at)})
 }
 
 // Callback takes the query of an HTTP callback (manual, chapter 3). It never
@@ -308,7 +310,11 @@ func (it *item) assemble(a *Assembler) (event schema.Event, labels Labels) {
 	case sessionItem:
 		return a.SessionChanged(it.origin, *it.change), Labels{}
 	default:
-		event, labels, _ = a.Pop(it.origin, it.at, it.raw)
+		var err error
+		event, labels, err = a.Pop(it.origin, it.at, it.raw)
+		if err == nil && it.overlapped {
+			event.Overlap = a.event.Fingerprint
+		}
 		return event, labels
 	}
 }

@@ -63,6 +63,34 @@ func startIntake(t *testing.T, o IntakeOptions) (*Intake, <-chan error) {
 	return in, done
 }
 
+func TestOnlyPopsOfADeclaredOverlapCarryTheirFingerprint(t *testing.T) {
+	var log stored
+	in, done := startIntake(t, IntakeOptions{Emit: log.emit})
+	declared, other := testOrigin(t, "801"), testOrigin(t, "802")
+	from := time.Now()
+	in.Pop(declared, from, []byte("H=t1v5,ph=86307627,sn=1;"))
+	declared.DeclareOverlap(from.Add(time.Minute))
+	in.Pop(declared, from.Add(time.Minute-1), []byte("H=t1v5,ph=86307627,sn=2;"))
+	in.Pop(other, from, []byte("H=t1v5,ph=86307627,sn=3;"))
+	in.Pop(declared, from, []byte("H=t1v5,;")) // not decodable
+	in.Pop(declared, from.Add(time.Minute), []byte("H=t1v5,ph=86307627,sn=4;"))
+	declared.DeclareOverlap(time.Time{})
+	in.Pop(declared, from, []byte("H=t1v5,ph=86307627,sn=5;"))
+	in.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(log.events) != 6 {
+		t.Fatalf("%d events, want 6", len(log.events))
+	}
+	want := map[string]string{"hq/2": schema.Fingerprint("hq", "801", []byte("H=t1v5,ph=86307627,sn=2;"))}
+	for _, e := range log.events {
+		if e.Overlap != want[e.Key] {
+			t.Errorf("%s %s carries %q, want %q", e.Type, e.Key, e.Overlap, want[e.Key])
+		}
+	}
+}
+
 func TestPopsOfACallKeepTheirOrderOverAllSocketsAndFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(1, 2))

@@ -57,6 +57,7 @@ const (
 // add makes a member and has it dialled. mu is held.
 func (f *Fleet) add(o *Origin, downSince time.Time) {
 	m := &member{origin: o, downSince: downSince, edit: f.edit}
+	o.DownSince = time.Time{} // which says nothing about a session after the first
 	f.members[o.Agent] = m
 	f.o.Absences.Begin(o.Name, o.Agent, downSince)
 	f.agents.Add(1)

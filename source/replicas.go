@@ -3,6 +3,7 @@ package source
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -16,8 +17,11 @@ type Replicas struct {
 	Count int `koanf:"count"`
 	Index int `koanf:"index"`
 	// GainDelay is how long an agent's session is not opened here after it was
-	// another replica's: that one closes it at once.
+	// another replica's.
 	GainDelay time.Duration `koanf:"gain_delay"`
+	// ConnectBeforeClose has whoever loses an agent keep the session for twice the
+	// GainDelay, so that the two overlap; otherwise it is closed at once.
+	ConnectBeforeClose bool `koanf:"connect_before_close"`
 }
 
 // DefaultReplicas is one connector that holds every session.
@@ -35,6 +39,8 @@ func (r Replicas) Validate() error {
 		return fmt.Errorf("index is %d: expected 0 for the first replica, to %d", r.Index, MaxReplicas)
 	case r.GainDelay < 0 || r.GainDelay > time.Hour:
 		return fmt.Errorf("gain_delay is %v: expected 0s to 1h", r.GainDelay)
+	case r.ConnectBeforeClose && r.GainDelay == 0:
+		return errors.New("gain_delay is 0s with connect_before_close: expected the time that the news of a change takes to reach every replica")
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package source
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestEachAgentHasOneOwnerAndAnotherReplicaTakesOnlyItsShare(t *testing.T) {
@@ -54,6 +56,20 @@ func TestTheOwnerOfAnAgentNeverChanges(t *testing.T) {
 		}
 		if got != c.owners {
 			t.Errorf("{%q, %q, [6]int{%d, %d, %d, %d, %d, %d}},", c.server, c.agent, got[0], got[1], got[2], got[3], got[4], got[5])
+		}
+	}
+}
+
+func TestReplicasThatCannotBeAreRefused(t *testing.T) {
+	for want, r := range map[string]Replicas{
+		"":                                    {Count: 3, Index: 2, GainDelay: time.Minute, ConnectBeforeClose: true},
+		"count is 0":                          {},
+		"index is -1":                         {Count: 1, Index: -1},
+		"gain_delay is 2h0m0s":                {Count: 1, GainDelay: 2 * time.Hour},
+		"gain_delay is 0s with connect_befor": {Count: 1, ConnectBeforeClose: true},
+	} {
+		if err := r.Validate(); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%+v: got %v, want %q", r, err, want)
 		}
 	}
 }

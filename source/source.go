@@ -53,9 +53,14 @@ type Origin struct {
 	// Agent and Channel are the socket's own; empty where unknown.
 	Agent, Channel string
 	Decoding       *Decoding
+	// DownSince is since when the agent may have had no session, before the first one of
+	// o; zero: since that one was to be opened. It is the fleet's once that was set.
+	DownSince time.Time
 
 	// lastPop is when a pop last came, in Unix nanoseconds; 0 if none did.
 	lastPop atomic.Int64
+	// overlap is when the declared overlap ends, in Unix nanoseconds; 0: there is none.
+	overlap atomic.Int64
 	// state is the last one reported, which a gap repeats; guarded by the mutex of
 	// the Intake.
 	state schema.SessionState
@@ -71,6 +76,20 @@ func (o *Origin) LastPop() time.Time {
 	}
 	return time.Time{}
 }
+
+// DeclareOverlap says that until then the agent may have a session at another replica
+// too, over which copies of o's pops come; zero: none. Their events carry the
+// fingerprint as [schema.HeaderOverlap].
+func (o *Origin) DeclareOverlap(until time.Time) {
+	if until.IsZero() {
+		o.overlap.Store(0)
+	} else {
+		o.overlap.Store(until.UnixNano())
+	}
+}
+
+// overlaps reports whether what came at a time may have come to another replica too.
+func (o *Origin) overlaps(at time.Time) bool { return at.UnixNano() < o.overlap.Load() }
 
 // inherit takes over what is known of the agent whose origin o replaces.
 func (o *Origin) inherit(former *Origin) {

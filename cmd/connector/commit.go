@@ -55,6 +55,7 @@ func (d *daemon) commitSources(next *config.Config, made []*supply, cause string
 func (d *daemon) changeSources(next *config.Config, dismissed []*session.Source, cause string) {
 	d.setDialRates(next)
 	wanted, held := rosters(next, d.desk.whole(next), d.desk.holds()), d.held()
+	d.declareOverlaps(next, held)
 	d.letGo(next, wanted, held, dismissed, cause)
 	for _, s := range d.openSources() {
 		i := slices.IndexFunc(next.Sources, func(c config.Source) bool { return c.Name == s.name })

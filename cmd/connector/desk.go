@@ -28,8 +28,8 @@ type desk struct {
 	mu sync.Mutex // guards what follows
 	// split is what is held here of the rosters.
 	split roster.Split
-	// gain opens what is no longer waited for, called by timer.
-	gain   func()
+	// step is the daemon's, which timer calls.
+	step   func()
 	timer  *time.Timer
 	closed bool
 	// drainedSince is when an operator began to drain; zero while nothing is.
@@ -48,14 +48,7 @@ func (d *daemon) openDesk() error {
 		return err
 	}
 	d.desk = &desk{store: store, log: d.log.With("part", "roster"), problems: map[string]string{}}
-	d.desk.gain = func() {
-		d.desk.turn.Lock()
-		defer d.desk.turn.Unlock()
-		if d.desk.gained() {
-			done := d.applyRosters(d.running.Load(), source.CauseReplicas)
-			d.desk.log.Info("sessions that were other replicas' are opened", "opened", done.Opened)
-		}
-	}
+	d.desk.step = d.step
 	if err := d.desk.openSplit(d.config.Replicas); err != nil {
 		return err
 	}
@@ -138,6 +131,7 @@ func (d *daemon) held() map[string]*session.Source {
 func (d *daemon) applyRosters(c *config.Config, cause string) (done source.Edit) {
 	wanted := rosters(c, d.desk.whole(c), d.desk.holds())
 	held := d.held()
+	d.declareOverlaps(c, held)
 	d.letGo(c, wanted, held, nil, cause)
 	for _, s := range sessionsOf(c) {
 		if running := held[s.Name]; running != nil {
@@ -153,13 +147,13 @@ func (d *daemon) applyRosters(c *config.Config, cause string) (done source.Edit)
 func (k *desk) readiness() *web.Roster {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	r := &web.Roster{DrainedSince: k.drainedSince, GainsAt: k.split.GainsAt, Surplus: k.split.Index >= k.split.Count}
+	r := &web.Roster{DrainedSince: k.drainedSince, GainsAt: k.split.GainsAt, LosesAt: k.split.LosesAt, Surplus: k.split.Index >= k.split.Count}
 	for _, name := range slices.Sorted(maps.Keys(k.problems)) {
 		r.FileProblems = append(r.FileProblems, fmt.Sprintf("source %s: agents_file: %s; the roster is as it was", name, k.problems[name]))
 	}
 	if k.split.Count > 1 || k.split.Index > 0 {
 		r.Replica, r.Replicas = new(k.split.Index), new(k.split.Count)
-	} else if len(r.FileProblems) == 0 && r.DrainedSince.IsZero() && r.GainsAt.IsZero() {
+	} else if len(r.FileProblems) == 0 && r.DrainedSince.IsZero() && k.split.Next().IsZero() {
 		return nil
 	}
 	return r

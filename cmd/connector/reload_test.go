@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/callpop/connector/internal/control"
 	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/internal/web"
+	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
 )
 
@@ -375,6 +377,17 @@ func TestReplicasShareTheAgentsAndHandThemOver(t *testing.T) {
 		t.Fatalf("%d of %d stayed", len(stayed), len(everyAgent))
 	}
 	sameSockets(t, lq, before, stayed...)
+	// Whoever gained an agent does not know when the other let go: at the earliest a
+	// gain_delay before it saw the change itself, and it waited for another one.
+	for _, e := range received(t, "nats://"+second.spool.Addr().String(), "CALLPOP_SESSION", 2*(len(everyAgent)-len(stayed))) {
+		var changed schema.SessionChanged
+		if err := json.Unmarshal(e.Body, &changed); err != nil {
+			t.Fatal(err)
+		}
+		if changed.State == schema.Connected && changed.Gap.To.Sub(changed.Gap.From) < 2*time.Second {
+			t.Errorf("agent %s: a gap of %v, want at least 2s", changed.Agent, changed.Gap.To.Sub(changed.Gap.From))
+		}
+	}
 
 	// Back to one: the second holds nothing, and still serves.
 	change(t, files[1], "count: 2", "count: 1")

@@ -68,6 +68,8 @@ type Roster struct {
 	Surplus bool `json:"surplus,omitempty"`
 	// GainsAt is when sessions are opened that were another replica's.
 	GainsAt time.Time `json:"gains_at,omitzero"`
+	// LosesAt is when sessions are closed that are another replica's now.
+	LosesAt time.Time `json:"loses_at,omitzero"`
 	// DrainedSince is when an operator began to drain the connector, which opens no
 	// session since then.
 	DrainedSince time.Time `json:"drained_since,omitzero"`

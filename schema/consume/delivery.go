@@ -118,6 +118,9 @@ func decode(event schema.Event, sequence, replay string) (Delivery, error) {
 	if id := d.bodyID(); id != event.ID {
 		return Delivery{}, fmt.Errorf("%w: %s: the id of the headers is not that of the body", ErrInvalid, event.Type)
 	}
+	if event.Overlap != "" && (d.CallPop == nil || d.CallPop.Fingerprint != event.Overlap) {
+		return Delivery{}, fmt.Errorf("%w: %s: %s is not the fingerprint of the body", ErrInvalid, event.Type, schema.HeaderOverlap)
+	}
 	return d, nil
 }
 

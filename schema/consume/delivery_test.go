@@ -209,6 +209,25 @@ func TestWhatIsNoEventIsInvalidAndQuotesNothing(t *testing.T) {
 	}
 }
 
+func TestAnOverlapIsThatOfTheBody(t *testing.T) {
+	for name, c := range carriers {
+		event := golden(t, schema.TypeCallPop, "full")
+		event.Overlap = "09709ed97e43c4775f918bb594808c20" // as the golden body has it
+		if d, err := c.from(&event); err != nil || d.Event.Overlap != event.Overlap {
+			t.Errorf("%s: read %q, %v", name, d.Event.Overlap, err)
+		}
+		event.Overlap = strings.Repeat("0", 32)
+		if _, err := c.from(&event); !errors.Is(err, consume.ErrInvalid) || !strings.Contains(err.Error(), "callpop-overlap is not the fingerprint of the body") {
+			t.Errorf("%s: another fingerprint: %v", name, err)
+		}
+		session := golden(t, schema.TypeSessionChanged, "full")
+		session.Overlap = event.Overlap
+		if _, err := c.from(&session); !errors.Is(err, consume.ErrInvalid) {
+			t.Errorf("%s: a session with an overlap: %v", name, err)
+		}
+	}
+}
+
 func TestAFieldThatALaterVersionAddsIsLetThrough(t *testing.T) {
 	event := golden(t, schema.TypeCallPop, "full")
 	event.Body = append([]byte(`{"mood":"good",`), bytes.TrimSpace(event.Body)[1:]...)

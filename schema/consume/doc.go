@@ -10,7 +10,7 @@
 // not know is [ErrUnknownType]: a consumer lets it pass.
 //
 // Every event is delivered at least once, and repeats carry the same id.
-// [Once] with a [Window] handles each id once: [NewMemory] for a single process,
+// [Once] with a [Window] handles each once: [NewMemory] for a single process,
 // package kvwindow for replicas that share a JetStream bucket.
 //
 // The package needs neither broker's client: a nats.Header is the map that

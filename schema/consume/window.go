@@ -41,12 +41,18 @@ type Window interface {
 // settled will be handled again: that is what remains of "at least once", and why
 // whatever handle changes should go by the event's id.
 //
+// An event with [schema.HeaderOverlap] is known by that fingerprint instead of its id:
+// of the copies that two replicas of the connector received one is handled.
+//
 // A replay is what an operator asked for: its events are handled once more, once
 // for each replay.
 func Once(ctx context.Context, w Window, d *Delivery, handle func(context.Context, *Delivery) error) (Verdict, error) {
 	id := d.Event.ID
-	if d.Replay != "" {
+	switch {
+	case d.Replay != "":
 		id += ".replay." + d.Replay
+	case d.Event.Overlap != "":
+		id = "overlap." + d.Event.Overlap
 	}
 	verdict, err := w.Claim(ctx, id)
 	if err != nil {

@@ -47,6 +47,27 @@ func TestAnEventIsHandledOnce(t *testing.T) {
 	}
 }
 
+func TestOfTheCopiesInAnOverlapOneIsHandled(t *testing.T) {
+	w := newMemory(t, 10, time.Hour)
+	const fingerprint = "09709ed97e43c4775f918bb594808c20"
+	var handled []string
+	handle := func(_ context.Context, d *consume.Delivery) error { handled = append(handled, d.Event.ID); return nil }
+	for _, d := range []consume.Delivery{
+		{Event: schema.Event{ID: "a", Overlap: fingerprint}},
+		{Event: schema.Event{ID: "b", Overlap: fingerprint}},                               // the copy
+		{Event: schema.Event{ID: "a", Overlap: fingerprint}},                               // delivered again
+		{Event: schema.Event{ID: "c"}, CallPop: &schema.CallPop{Fingerprint: fingerprint}}, // a re-pop, in no overlap
+		{Event: schema.Event{ID: "b", Overlap: fingerprint}, Replay: "r1"},                 // asked for
+	} {
+		if _, err := consume.Once(t.Context(), w, &d, handle); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, want := strings.Join(handled, " "), "a c b"; got != want {
+		t.Errorf("handled %q, want %q", got, want)
+	}
+}
+
 func TestAnEventThatFailedIsHandledAgain(t *testing.T) {
 	w := newMemory(t, 10, time.Hour)
 	d := &consume.Delivery{Event: schema.Event{ID: "a"}}

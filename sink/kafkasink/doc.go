@@ -3,7 +3,8 @@
 // A record's key is the event's key, its value the body as the spool holds it,
 // its time the event's, its headers CloudEvents' binary mode: ce_ and the name of
 // each attribute, content-type, traceparent and tracestate, ce_spoolsequence, and
-// in a replay callpop-replay. Keys are placed by the hash of Java's clients
+// in a replay callpop-replay, and of a pop that another replica may have received
+// too callpop-overlap: Kafka keeps both copies. Keys are placed by the hash of Java's clients
 // (murmur2), so that other producers and consumers agree on a key's partition; the
 // hashes of librdkafka and Sarama can be chosen. Each of the three types of event
 // has a topic, and one whose topic is empty is switched off.

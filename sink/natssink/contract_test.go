@@ -14,8 +14,11 @@ func TestTheSinkKeepsTheContract(t *testing.T) {
 		EncodeValue:     percentEncode,
 		OwnHeaders: func(r sink.Record) map[string]string {
 			id := r.ID
-			if r.Replay != "" {
+			switch {
+			case r.Replay != "":
 				id += ".replay." + r.Replay
+			case r.Overlap != "":
+				id = "overlap." + r.Overlap
 			}
 			return map[string]string{
 				"Nats-Msg-Id":          id,

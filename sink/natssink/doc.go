@@ -7,7 +7,8 @@
 // duplicates within its window, and the stream's name as Nats-Expected-Stream, so
 // that a subject which another stream has taken is an error and not a success. One
 // that a replay sends has <id>.replay.<replay> there, which the window lets pass,
-// and the header callpop-replay.
+// and the header callpop-replay. One that another replica may have received too has
+// overlap.<fingerprint> there, so that of the two copies the stream keeps one.
 //
 // A call keeps at most one unacknowledged message of a key, and many keys, under
 // way. nats.go would send again on a timer what met no responder, and so let a

@@ -11,7 +11,7 @@ import (
 )
 
 // headersOfMessage is how many headers a message has at most.
-const headersOfMessage = 16
+const headersOfMessage = 17
 
 // message makes the message of a record; see the package's comment.
 func (r *route) message(record *sink.Record) (*nats.Msg, error) {

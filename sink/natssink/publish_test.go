@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -198,6 +199,31 @@ func TestDuplicatesAreCounted(t *testing.T) {
 	_, js := b.client(t)
 	if n := sinktest.CheckDelivered(t, events(records), stored(t, js, "CALLPOP")); n != 0 {
 		t.Errorf("the stream holds %d duplicates", n)
+	}
+}
+
+func TestOfTheCopiesOfTwoReplicasTheStreamKeepsOne(t *testing.T) {
+	b := startBroker(t)
+	sinks := []*natssink.Sink{openSink(t, b.config()), openSink(t, b.config())}
+	emitted := make([][]sink.Record, len(sinks))
+	for i := range emitted {
+		emitted[i] = pops(10, 2)
+		for n := range emitted[i] {
+			r := &emitted[i][n]
+			r.ID = schema.NewID(time.Now()) // each replica gave it one of its own
+			if n < 6 {
+				r.Overlap = schema.Fingerprint("hq", "801", fmt.Append(nil, n))
+			}
+		}
+		mustPublish(t, sinks[i], emitted[i])
+	}
+	_, js := b.client(t)
+	want := slices.Concat(events(emitted[0]), events(emitted[1][6:]))
+	if n := sinktest.CheckDelivered(t, want, stored(t, js, "CALLPOP")); n != 0 {
+		t.Errorf("the stream holds %d duplicates", n)
+	}
+	if got := sinks[1].Duplicates(schema.TypeCallPop); got != 6 {
+		t.Errorf("%d duplicates were counted, want the 6 copies", got)
 	}
 }
 

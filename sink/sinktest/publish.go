@@ -123,6 +123,9 @@ func (h Harness) expected(r sink.Record) map[string]string {
 	if r.Agent != "" {
 		attribute("subject", r.Agent)
 	}
+	if r.Overlap != "" {
+		want["callpop-overlap"] = r.Overlap
+	}
 	if r.TraceParent != "" {
 		want["traceparent"] = r.TraceParent
 		if r.TraceState != "" {
@@ -166,6 +169,7 @@ func (h Harness) exactHeaders(t *testing.T) {
 		events := spread(typ, 4, 4)
 		events[1].TraceParent = parent
 		events[2].TraceParent, events[2].TraceState = parent, "vendor=a;b,other=c d"
+		events[3].Overlap = "09709ed97e43c4775f918bb594808c20"
 		events[3].Time = events[3].Time.Truncate(time.Second).In(time.FixedZone("", 8*3600))
 		all := records(events)
 		publish(t, b.Sink, all)

@@ -14,7 +14,8 @@
 // What the manual leaves open is a choice here: the registration's bytes
 // ([DefaultRegistration]), that the first heartbeat comes at once, that a client
 // whose registration does not fit is closed, and that after a second registration
-// of an agent the older socket stays open and keeps its heartbeats.
+// of an agent the older socket stays open and keeps its heartbeats, and with
+// [Options.EverySession] its pops.
 //
 // [Traffic] makes up what a Chinese call centre would see: numbers of every kind,
 // IVR data, calls that are passed on, become conferences and pop again. The same

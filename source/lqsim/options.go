@@ -48,6 +48,10 @@ type Options struct {
 	// every agent may.
 	Agents []string
 
+	// EverySession sends a pop to all sessions of its agent, the oldest first, as a
+	// server does that lets an agent register twice. Default: to the newest alone.
+	EverySession bool
+
 	// Heartbeat is the time between two TRY_REQ on one session. Default 10 s;
 	// [Never] sends none.
 	Heartbeat time.Duration

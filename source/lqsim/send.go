@@ -3,6 +3,7 @@ package lqsim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/callpop/connector/source/frame"
@@ -25,7 +26,7 @@ func isHeldBack(err error) bool {
 }
 
 // Send sends a pop string of at most 255 bytes, its length in front, to the
-// agent's newest session. It blocks until the kernel has taken it, at most
+// agent's newest session, or to all with [Options.EverySession]. It blocks until the kernel has taken it, at most
 // [Options.WriteTimeout]. With [ErrNoSession], [ErrSilent] or [ErrHalfOpen] the
 // pop counts as missed.
 func (s *Server) Send(agent string, raw []byte) error {
@@ -33,7 +34,11 @@ func (s *Server) Send(agent string, raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("send to agent %s: %w", agent, err)
 	}
-	err = s.withNewest("send to", agent, func(c *session) error { return c.sendPop(framed) })
+	if s.opts.EverySession {
+		err = s.withEvery("send to", agent, func(c *session) error { return c.sendPop(framed) })
+	} else {
+		err = s.withNewest("send to", agent, func(c *session) error { return c.sendPop(framed) })
+	}
 	if isHeldBack(err) {
 		s.mu.Lock()
 		s.totals.Missed++
@@ -71,6 +76,27 @@ func (s *Server) withNewest(what, agent string, do func(*session) error) error {
 		return fmt.Errorf("%s agent %s: %w", what, agent, err)
 	}
 	return nil
+}
+
+// withEvery calls do with each session of the agent. An error is that of the last one,
+// where none of them went well.
+func (s *Server) withEvery(what, agent string, do func(*session) error) error {
+	s.mu.Lock()
+	var all []*session
+	if a := s.agents[agent]; a != nil {
+		all = slices.Clone(a.sessions)
+	}
+	s.mu.Unlock()
+	err, done := ErrNoSession, false
+	for _, c := range all {
+		if err = do(c); err == nil {
+			done = true
+		}
+	}
+	if done {
+		return nil
+	}
+	return fmt.Errorf("%s agent %s: %w", what, agent, err)
 }
 
 func (s *Server) newestLocked(agent string) *session {

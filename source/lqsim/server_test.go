@@ -195,6 +195,31 @@ func TestPopsGoToTheNewestSessionAlone(t *testing.T) {
 	}
 }
 
+func TestPopsGoToEverySessionWhereAsked(t *testing.T) {
+	server := start(t, Options{Heartbeat: Never, Record: true, EverySession: true})
+	older := register(t, server, "801")
+	newer := register(t, server, "801")
+	send(t, server, "801", "2,one")
+	older.wantPop("2,one")
+	newer.wantPop("2,one")
+	_ = older.conn.Close()
+	if err := server.WaitAgent(within(t), "801", func(a Agent) bool { return a.Live == 1 }); err != nil {
+		t.Fatal(err)
+	}
+	send(t, server, "801", "2,two")
+	newer.wantPop("2,two")
+	_ = newer.conn.Close()
+	if err := server.WaitAgent(within(t), "801", func(a Agent) bool { return a.Live == 0 }); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Send("801", []byte("2,three")); !errors.Is(err, ErrNoSession) {
+		t.Errorf("without a session: %v", err)
+	}
+	if a, _ := server.Agent("801"); a.Pops != 3 || a.Missed != 1 || len(server.Sent()) != 3 {
+		t.Errorf("got %+v and %d sent, want 3 pops and 1 missed", a, len(server.Sent()))
+	}
+}
+
 func send(t testing.TB, server *Server, agent, raw string) {
 	t.Helper()
 	if err := server.Send(agent, []byte(raw)); err != nil {

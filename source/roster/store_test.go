@@ -89,7 +89,7 @@ func TestEditsAndReplicasSurviveARestart(t *testing.T) {
 	if _, known := s.Split(); known {
 		t.Error("a new store knows replicas")
 	}
-	split := Split{Part{3, 1}, []Part{{2, 1}}, time.Now().Add(time.Minute)}
+	split := Split{Part: Part{3, 1}, Former: []Part{{2, 1}}, GainsAt: time.Now().Add(time.Minute)}
 	want := Edit{Agents: agents("900"), Removed: []string{"801"}}
 	if err := errors.Join(s.Set("hq", want), s.Set("branch", Edit{Replaced: true, Agents: agents("1")}),
 		s.Set("branch", Edit{}), s.SetSplit(split)); err != nil {

@@ -37,6 +37,12 @@ type Source struct {
 	config Config
 	// origins are those of the roster, by agent.
 	origins map[string]*source.Origin
+	// overlap is until when another replica may have a session of an agent; nil: none
+	// has.
+	overlap func(agent string) time.Time
+	// downSince is since when agents that come may have had no session; zero: since they
+	// come.
+	downSince time.Time
 }
 
 // New makes a Source of a valid Config, with the roster that it configures. No
@@ -96,6 +102,23 @@ func (s *Source) Run(ctx context.Context) error {
 // Fleet has the source's sessions.
 func (s *Source) Fleet() *source.Fleet { return s.fleet }
 
+// SetOverlap says until when another replica may have a session of an agent too; zero:
+// none has. It counts from the next roster on, for all of its agents.
+func (s *Source) SetOverlap(until func(agent string) time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.overlap = until
+}
+
+// SetDownSince says since when the agents that come with the next rosters may have had
+// no session, such as one at another replica: their gaps begin there. Zero: when they
+// come.
+func (s *Source) SetDownSince(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.downSince = since
+}
+
 // SetRoster makes r the roster: only the agents that it adds, removes or gives
 // another channel are concerned. cause is for those that it removes, see
 // [source.CauseRoster].
@@ -114,8 +137,11 @@ func (s *Source) set(r source.Roster, cause string, same func(source.Agent) bool
 		if o == nil || o.Channel != a.Channel || !same(a) {
 			o = &source.Origin{
 				Type: s.config.Type, Name: s.config.Name, Server: s.config.Server,
-				Agent: a.ID, Channel: a.Channel, Decoding: s.decoding,
+				Agent: a.ID, Channel: a.Channel, Decoding: s.decoding, DownSince: s.downSince,
 			}
+		}
+		if s.overlap != nil {
+			o.DeclareOverlap(s.overlap(a.ID))
 		}
 		all[i], origins[a.ID] = o, o
 	}
