@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/callpop/connector/internal/control"
@@ -112,16 +111,7 @@ var errEnough = errors.New("that is enough")
 // eachOnce compares a stream with the pops that were sent, all of them different.
 func eachOnce(t *testing.T, url string, sent map[string]bool) {
 	t.Helper()
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(patient(t), "CALLPOP")
+	stream, err := jetStream(t, url).Stream(patient(t), "CALLPOP")
 	if err != nil {
 		t.Fatal(err)
 	}
