@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"time"
 )
 
@@ -20,6 +21,17 @@ const (
 	// roomyInterval is how often it is looked how much is needed.
 	roomyInterval = time.Second
 )
+
+// keepMemoryBounded is [boundMemory] until release is called.
+func keepMemoryBounded(ctx context.Context) (release func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var bound sync.WaitGroup
+	bound.Go(func() { boundMemory(ctx) })
+	return func() {
+		cancel()
+		bound.Wait()
+	}
+}
 
 // boundMemory keeps Go's memory near roomyMemory while no more than that is needed,
 // until ctx is done. Where the operator has set GOMEMLIMIT, it does nothing.
