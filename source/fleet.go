@@ -23,13 +23,18 @@ type Connect func(ctx context.Context, o *Origin) (Session, error)
 // Session is one that was opened.
 type Session interface {
 	// Read takes what the server sends until the session breaks, and says why; it
-	// never returns nil. It calls heard at the first byte.
+	// never returns nil. It calls heard at the first byte. [ErrAgain] is no end: it is
+	// to be called again at once, on a goroutine of its own.
 	Read(heard func()) error
 	// Leave tells the server that the session ends. Read then takes what was on its
 	// way, and returns. It does not block, may be called at any time, before Read
 	// and after it too, and more than once.
 	Leave()
 }
+
+// ErrAgain is what a [Session]'s Read returns when its goroutine's stack has grown: one
+// that waits never gets its first, small stack back, a new one has it.
+var ErrAgain = errors.New("the session goes on")
 
 // Ended is how a session ended.
 type Ended struct {

@@ -132,6 +132,38 @@ func TestNoMoreSessionsAreOpeningAtATimeThanStacksStaySmallWith(t *testing.T) {
 	})
 }
 
+func TestASessionThatIsReadAgainGoesOnUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h history
+		reads := 0
+		again := attempt(func(ctx context.Context, _ *Origin, heard func()) error {
+			reads++
+			if reads == 1 {
+				heard()
+			}
+			if reads < 4 {
+				return ErrAgain
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		f := newFleet(t, FleetOptions{Origins: origins(1), Report: h.report, Connect: again.connect})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		synctest.Wait()
+		if got := f.Up(); got != 1 || reads != 4 {
+			t.Errorf("%d are up after %d reads, want 1 after 4", got, reads)
+		}
+		cancel()
+		<-done
+		want := []schema.SessionState{schema.Connecting, schema.Connected, schema.Closed}
+		if got := h.states("801"); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
 func TestAFleetReportsEachChangeOnceAndItsGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h history

@@ -154,7 +154,7 @@ func (f *Fleet) open(ctx context.Context, m *member) {
 	go f.hold(m, session)
 }
 
-// hold reads until the session breaks.
+// hold reads until the session breaks, or has it read on with a small stack.
 func (f *Fleet) hold(m *member, s Session) {
 	err := s.Read(func() {
 		done := make(chan struct{})
@@ -164,6 +164,10 @@ func (f *Fleet) hold(m *member, s Session) {
 		}()
 		<-done
 	})
+	if errors.Is(err, ErrAgain) {
+		go f.hold(m, s)
+		return
+	}
 	f.ended(m, err)
 }
 
