@@ -96,7 +96,7 @@ func startBenched(ctx context.Context, w *world, options json.RawMessage) (bench
 	ready := bench.ConnectorReady{Embedded: b.daemon.spool.Addr().String(), Before: bench.UsageNow(), Dialling: time.Now()}
 	started := make(chan struct{})
 	go func() {
-		defer keepMemoryBounded(ctx)()
+		defer keepMemorySmall(ctx)()
 		b.ended <- b.daemon.run(ctx, b.stop, func(*daemon) { close(started) })
 	}()
 	<-started

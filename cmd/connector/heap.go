@@ -22,14 +22,15 @@ const (
 	roomyInterval = time.Second
 )
 
-// keepMemoryBounded is [boundMemory] until release is called.
-func keepMemoryBounded(ctx context.Context) (release func()) {
+// keepMemorySmall looks after this process's memory until release is called.
+func keepMemorySmall(ctx context.Context) (release func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	var bound sync.WaitGroup
-	bound.Go(func() { boundMemory(ctx) })
+	var keeping sync.WaitGroup
+	keeping.Go(func() { boundMemory(ctx) })
+	keeping.Go(func() { settleMemory(ctx) })
 	return func() {
 		cancel()
-		bound.Wait()
+		keeping.Wait()
 	}
 }
 
@@ -70,4 +71,63 @@ func neededMemory() (heap, rest uint64) {
 // memoryLimit is the limit, in bytes, for so much that is needed.
 func memoryLimit(heap, rest uint64) int64 {
 	return int64(max(roomyMemory, heap+heap*roomyShare/100+rest)) //nolint:gosec // far from 8 EiB
+}
+
+const (
+	// burstBytes are allocated in a second only while there is much to do, such as
+	// thousands of sessions to open; calmBytes are more than heartbeats take.
+	burstBytes = 8 << 20
+	calmBytes  = 1 << 20
+	// calmTime is how many seconds of calm end a burst: the log then has let go of what
+	// it remembers of the newest events, which it does for 20 s.
+	calmTime = 25
+	// settlings is how many collections follow, one a second: what a cache lets go of
+	// with the first goes to a pool, and from there with the third.
+	settlings = 3
+)
+
+// settleMemory collects after each burst, and gives back to the system what it took,
+// until ctx is done. By itself Go collects a process that allocates next to nothing
+// every two minutes, and keeps most of what is free then.
+func settleMemory(ctx context.Context) {
+	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for s := (settling{}); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if metrics.Read(allocated); s.due(allocated[0].Value.Uint64()) {
+			debug.FreeOSMemory()
+		}
+	}
+}
+
+// settling says when to collect after a burst.
+type settling struct {
+	allocated uint64
+	burst     bool // there was one, and calm counts the seconds of calm since
+	calm      int
+}
+
+// due is called every second with what the process has allocated so far, and reports
+// whether to collect now.
+func (s *settling) due(allocated uint64) bool {
+	since := allocated - s.allocated
+	s.allocated = allocated
+	switch {
+	case since >= burstBytes:
+		s.burst, s.calm = true, 0
+	case since >= calmBytes:
+		s.calm = 0
+	default:
+		s.calm++
+	}
+	if !s.burst || s.calm < calmTime {
+		return false
+	}
+	s.burst = s.calm < calmTime+settlings-1
+	return true
 }

@@ -60,3 +60,39 @@ func TestMemoryIsBoundedWhileTheConnectorRunsUnlessTheOperatorDoes(t *testing.T)
 		t.Errorf("limit %d, want the operator's", got)
 	}
 }
+
+func TestMemoryIsCollectedOnceABurstIsOver(t *testing.T) {
+	var s settling
+	var allocated uint64
+	seconds := func(n int, each uint64) (collections int) {
+		for range n {
+			allocated += each
+			if s.due(allocated) {
+				collections++
+			}
+		}
+		return collections
+	}
+	for _, c := range []struct {
+		name    string
+		seconds int
+		each    uint64
+		want    int
+	}{
+		{"calm from the start", 100, 1000, 0},
+		{"some work", 100, 2 << 20, 0},
+		{"calm after it", 100, 1000, 0},
+		{"a burst", 5, 20 << 20, 0},
+		{"a short calm", calmTime - 1, 1000, 0},
+		{"some more work", 1, 2 << 20, 0},
+		{"a short calm again", calmTime - 1, 1000, 0},
+		{"its end", 10, 1000, settlings},
+		{"long calm", 1000, 1000, 0},
+		{"another burst", 1, 20 << 20, 0},
+		{"and its end", 1000, 1000, settlings},
+	} {
+		if got := seconds(c.seconds, c.each); got != c.want {
+			t.Errorf("%s: %d collections, want %d", c.name, got, c.want)
+		}
+	}
+}

@@ -52,7 +52,7 @@ spool, so that a new version signs nobody out.`,
 			if err != nil {
 				return err
 			}
-			defer keepMemoryBounded(command.Context())()
+			defer keepMemorySmall(command.Context())()
 			return d.run(command.Context(), w.stop, func(*daemon) {})
 		},
 	}
@@ -83,7 +83,7 @@ func succeed(ctx context.Context, w *world, c *config.Config) error {
 			return err
 		}
 	}
-	defer keepMemoryBounded(ctx)()
+	defer keepMemorySmall(ctx)()
 	return d.run(ctx, w.stop, func(*daemon) {})
 }
 

@@ -34,6 +34,9 @@ func TestASessionThatTookPopsGoesOnWithANewStackAfterTheNextHeartbeat(t *testing
 		t.Fatal(err)
 	}
 	defer func() { _ = server.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	pops, heard := &taken{}, 0
 	r := &reader{
 		sessions: &sessions{
