@@ -240,11 +240,11 @@ func (f *Fleet) stop() {
 	f.due = nil
 }
 
-// maxAttempts is how many sessions may be opening at a time. A server that answers has
-// far fewer under way at any dial rate. Where more are, they wait for the processor or
-// for one that does not answer, each on a stack that dialling has made large; and
-// where most stacks are large, the runtime starts every goroutine with a large one,
-// which those that hold sessions would keep for good.
+// maxAttempts is how many sessions may be opening at a time: what a server that answers
+// within 25 ms has under way at 10,000 dials a second. Where more are, they wait for the
+// processor or for one that does not answer, each on a stack that dialling has made
+// large; and where most stacks are large, the runtime starts every goroutine with a
+// large one, which those that hold sessions would keep for good.
 const maxAttempts = 256
 
 // dispatch gives the members whose turn it is to dial, at the server's dial rate,
