@@ -152,10 +152,8 @@ func appendControl(dst []byte, c byte) []byte {
 // year has not four digits, or whose zone is a day or more from UTC. Nothing is
 // appended then.
 func appendTime(dst []byte, t time.Time) (_ []byte, ok bool) {
-	if t.Location() == time.UTC {
-		if b, ok := appendUTC(dst, t); ok {
-			return append(b, '"'), true
-		}
+	if b, ok := appendRFC3339(dst, t); ok {
+		return append(b, '"'), true
 	}
 	b, err := t.AppendText(dst)
 	if err != nil {

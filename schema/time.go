@@ -2,8 +2,9 @@ package schema
 
 import "time"
 
-// Bounds of the times that appendUTC writes, in epoch seconds: the years 2000 to
-// 2199, in which every fourth year but 2100 is a leap year.
+// Bounds of the times that appendRFC3339 writes, in epoch seconds of the clock that
+// they show: the years 2000 to 2199, in which every fourth year but 2100 is a leap
+// year.
 const (
 	year2000 = 946684800
 	year2200 = 7258118400
@@ -11,16 +12,21 @@ const (
 
 const secondsPerDay = 24 * 60 * 60
 
-// appendUTC appends a time in UTC as RFC 3339 has it, with nanoseconds where there
-// are any, three times as fast as package time: it is written for each pop, into
-// its body and its headers. ok is false for times of other centuries, which are
-// left to package time.
-func appendUTC(dst []byte, t time.Time) (_ []byte, ok bool) {
-	unix := t.Unix()
-	if unix < year2000 || unix >= year2200 {
+// appendRFC3339 appends a time as RFC 3339 has it, with nanoseconds where there
+// are any, three times as fast as package time: it is written for each pop, twice
+// into its body and once into its headers. ok is false for times of other
+// centuries, and for zones that are not whole minutes and less than a day from
+// UTC; both are left to package time.
+func appendRFC3339(dst []byte, t time.Time) (_ []byte, ok bool) {
+	offset := 0
+	if t.Location() != time.UTC {
+		_, offset = t.Zone()
+	}
+	shown := t.Unix() + int64(offset)
+	if shown < year2000 || shown >= year2200 || offset%60 != 0 || offset <= -secondsPerDay || offset >= secondsPerDay {
 		return dst, false
 	}
-	days, second := uint32((unix-year2000)/secondsPerDay), uint32((unix-year2000)%secondsPerDay)
+	days, second := uint32((shown-year2000)/secondsPerDay), uint32((shown-year2000)%secondsPerDay)
 	year, month, day := civil(days)
 	dst = append(dst, "2000-00-00T00:00:00"...)
 	b := dst[len(dst)-len("2000-00-00T00:00:00"):]
@@ -34,7 +40,23 @@ func appendUTC(dst []byte, t time.Time) (_ []byte, ok bool) {
 	if nanos := uint32(t.Nanosecond()); nanos != 0 {
 		dst = appendFraction(dst, nanos)
 	}
-	return append(dst, 'Z'), true
+	return appendOffset(dst, offset), true
+}
+
+// appendOffset appends a zone's offset from UTC in seconds, which are whole minutes
+// of less than a day.
+func appendOffset(dst []byte, offset int) []byte {
+	if offset == 0 {
+		return append(dst, 'Z')
+	}
+	dst = append(dst, "+00:00"...)
+	b := dst[len(dst)-len("+00:00"):]
+	if offset < 0 {
+		b[0], offset = '-', -offset
+	}
+	two(b[1:], uint32(offset)/3600)
+	two(b[4:], uint32(offset)/60%60)
+	return dst
 }
 
 // civil turns days since 2000-01-01 into a date; year counts from 2000. The

@@ -19,6 +19,7 @@ func BenchmarkCodec(b *testing.B) {
 	}
 	o, a := testOrigin(b, "801"), NewAssembler()
 	a.use(o.Decoding)
+	at := time.Date(2008, 7, 11, 9, 59, 31, 512345678, time.UTC)
 	var d frame.Decoder
 	var body []byte
 	b.ReportAllocs()
@@ -32,6 +33,7 @@ func BenchmarkCodec(b *testing.B) {
 			b.Fatal(err)
 		}
 		a.describe(o, o.Agent)
+		a.event.ReceivedAt = at
 		body = a.event.AppendJSON(body[:0])
 	}
 	if len(body) < 300 {
