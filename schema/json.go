@@ -33,10 +33,9 @@ const (
 // It may set further ones, but only above the lowest that it sets rightly: a
 // borrow runs upward.
 func special(w uint64) uint64 {
-	control := w - ones*0x20
-	quote := (w ^ ones*'"') - ones
+	quoteOrControl := (w ^ ones*('"'^0x20)) - ones*0x21 // with the bit flipped, " is 0x20 and below it are the controls
 	backslash := (w ^ ones*'\\') - ones
-	return (control | quote | backslash | w) & highs
+	return (quoteOrControl | backslash | w) & highs
 }
 
 // appendString appends s as a JSON string, without its opening quote: that one is
@@ -47,43 +46,59 @@ func special(w uint64) uint64 {
 // one before.
 func appendString(dst []byte, s string) []byte {
 	n := len(dst)
-	dst = slices.Grow(dst, len(s)+1)
+	if cap(dst)-n <= len(s) {
+		return appendGrowing(dst, s)
+	}
 	out := dst[n : n+len(s)+1]
 	switch {
 	case len(s) >= 8:
-		for i := 0; ; i += 8 {
-			i = min(i, len(s)-8)
-			w := load64(s[i:])
-			if special(w) != 0 {
-				return append(appendEscaped(dst[:n+i], s[i:]), '"')
-			}
-			binary.LittleEndian.PutUint64(out[i:], w)
-			if i == len(s)-8 {
-				break
-			}
+		if !copyPlain(out, s) {
+			return appendEscaped(dst, s)
 		}
 	case len(s) >= 4:
 		first, last := load32(s), load32(s[len(s)-4:])
 		if special(uint64(first)|uint64(last)<<32) != 0 {
-			return append(appendEscaped(dst, s), '"')
+			return appendEscaped(dst, s)
 		}
 		binary.LittleEndian.PutUint32(out, first)
 		binary.LittleEndian.PutUint32(out[len(s)-4:], last)
 	default:
 		for i := range len(s) {
 			if !plain[s[i]] {
-				return append(appendEscaped(dst, s), '"')
+				return appendEscaped(dst, s)
 			}
 			out[i] = s[i]
 		}
 	}
 	out[len(s)] = '"'
-	return dst[:n+len(out)]
+	return dst[:n+len(s)+1]
+}
+
+// appendGrowing is appendString for a dst without room.
+func appendGrowing(dst []byte, s string) []byte {
+	return appendString(slices.Grow(dst, len(s)+1), s)
+}
+
+// copyPlain copies s, of eight bytes at least, to out, which is longer, and reports
+// whether all of it is plain.
+func copyPlain(out []byte, s string) bool {
+	last := load64(s[len(s)-8:])
+	binary.LittleEndian.PutUint64(out[len(s)-8:], last)
+	found := special(last)
+	for len(s) > 8 && len(out) > 8 { // the latter always: it spares the compiler's checks
+		w := load64(s)
+		found |= special(w)
+		binary.LittleEndian.PutUint64(out, w)
+		s, out = s[8:], out[8:]
+	}
+	return found == 0
 }
 
 // load64 returns the first eight bytes of s, the first one lowest.
 func load64(s string) uint64 {
-	return uint64(load32(s)) | uint64(load32(s[4:]))<<32
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // load32 returns the first four bytes of s, the first one lowest.
@@ -92,7 +107,7 @@ func load32(s string) uint32 {
 	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
-// appendEscaped appends s, with escapes where they are needed. Bytes that are not
+// appendEscaped appends s and the closing quote, with escapes where they are needed. Bytes that are not
 // UTF-8 become U+FFFD each; U+2028 and U+2029 are escaped, since they would end a
 // line of JavaScript.
 func appendEscaped(dst []byte, s string) []byte {
@@ -124,7 +139,8 @@ func appendEscaped(dst []byte, s string) []byte {
 		}
 		i += size
 	}
-	return append(dst, s[start:]...)
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
 }
 
 // appendControl appends the escape of an ASCII byte that is not plain.
