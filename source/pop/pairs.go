@@ -1,6 +1,9 @@
 package pop
 
-import "strings"
+import (
+	"math/bits"
+	"strings"
+)
 
 // key is a known key of a key=value string.
 type key uint8
@@ -56,12 +59,33 @@ func keyOf(name string) key {
 	return keys
 }
 
-// cutPart splits off what is before the first comma.
+// cutPart splits off what is before the first comma. Most parts have less than
+// eight bytes, for which strings.IndexByte is a call too many.
 func cutPart(s string) (part, rest string, more bool) {
-	if i := strings.IndexByte(s, ','); i >= 0 {
-		return s[:i], s[i+1:], true
+	i := 0
+	for ; i < len(s)-7; i += 8 {
+		if found := commas(s[i : i+8]); found != 0 {
+			i += bits.TrailingZeros64(found) / 8
+			return s[:i], s[i+1:], true
+		}
+	}
+	for ; i < len(s); i++ {
+		if s[i] == ',' {
+			return s[:i], s[i+1:], true
+		}
 	}
 	return s, "", false
+}
+
+// commas has the top bit set of each of the eight bytes of s, the first lowest,
+// that is a comma; and perhaps of some behind the first one.
+func commas(s string) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	w ^= ones * ','
+	return (w - ones) &^ w & tops
 }
 
 // cutPair splits a part name=value at its first "="; a part without one, or
