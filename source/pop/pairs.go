@@ -64,7 +64,7 @@ func keyOf(name string) key {
 func cutPart(s string) (part, rest string, more bool) {
 	i := 0
 	for ; i < len(s)-7; i += 8 {
-		if found := commas(s[i : i+8]); found != 0 {
+		if found := commas(load64(s[i:])); found != 0 {
 			i += bits.TrailingZeros64(found) / 8
 			return s[:i], s[i+1:], true
 		}
@@ -77,30 +77,40 @@ func cutPart(s string) (part, rest string, more bool) {
 	return s, "", false
 }
 
-// commas has the top bit set of each of the eight bytes of s, the first lowest,
-// that is a comma; and perhaps of some behind the first one.
-func commas(s string) uint64 {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	_ = s[7]
-	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+// commas has the top bit set of each of the eight bytes of w that is a comma; and
+// perhaps of some above the lowest one.
+func commas(w uint64) uint64 {
 	w ^= ones * ','
 	return (w - ones) &^ w & tops
 }
 
+// load64 returns the first eight bytes of s, the first one lowest.
+func load64(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
 // cutPair splits a part name=value at its first "="; a part without one, or
-// without a name, is all value. Both are trimmed. In the usual case there is
-// nothing to trim and the name has two letters.
+// without a name, is all value. Both are trimmed.
 func cutPair(part string) (name, value string, ok bool) {
-	if len(part) > 3 && part[2] == '=' && part[0] > '=' && part[1] > '=' && part[3] > ' ' && part[len(part)-1] > ' ' {
-		return part[:2], part[3:], true
-	}
 	if i := strings.IndexByte(part, '='); i > 0 {
 		if name = trim(part[:i]); name != "" {
 			return name, trim(part[i+1:]), true
 		}
 	}
 	return "", trim(part), false
+}
+
+// isUsual reports whether a part is a name of two letters, "=" and a value, with
+// nothing to trim: what nearly every part is, for which cutPair is a call too many.
+func isUsual(part string) bool {
+	return len(part) > 3 && part[2] == '=' && part[0] > '=' && part[1] > '=' && part[3] > ' ' && part[len(part)-1] > ' '
 }
 
 // pairs reads the key=value parts of s, trimmed and without its closing
@@ -111,10 +121,15 @@ func (d *Decoder) pairs(s string, p *Pop) bool {
 	for more := true; more; {
 		var part string
 		part, s, more = cutPart(s)
-		name, value, ok := cutPair(part)
-		if !ok {
-			d.addExtra(unparsed, value)
-			continue
+		var name, value string
+		if isUsual(part) {
+			name, value = part[:2], part[3:]
+		} else {
+			var ok bool
+			if name, value, ok = cutPair(part); !ok {
+				d.addExtra(unparsed, value)
+				continue
+			}
 		}
 		k := keyOf(name)
 		if k == keys || seen&(1<<k) != 0 {
