@@ -90,6 +90,20 @@ func TestAnAssemblerThatIsUsedAgainForgetsThePopBefore(t *testing.T) {
 	}
 }
 
+func TestLabelsOutliveTheirPop(t *testing.T) {
+	o, a := testOrigin(t, "801"), NewAssembler()
+	_, labels, err := a.Pop(o, time.Now(), []byte("H=t1v5,ph=013812345678,ty=1,sn=1,so=0,dm=0;"))
+	if err != nil || labels.Format != schema.T1V5 {
+		t.Fatal(labels, err)
+	}
+	if _, _, err := a.Pop(o, time.Now(), []byte("2,02586307627,1000,1208674344953,NA")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := labels.Format, schema.T1V5; got != want {
+		t.Errorf("with the next pop the format of the one before became %q, want %q", got, want)
+	}
+}
+
 func TestUndecodableBytesBecomeADeadLetterWithTheirBytes(t *testing.T) {
 	raw := []byte("\xff\xfe\x00garbage")
 	event, labels, err := NewAssembler().Pop(testOrigin(t, "801"), time.Now(), raw)

@@ -145,8 +145,10 @@ func (d *Decoder) pairs(s string, p *Pop) bool {
 
 	p.Format = shown(seen)
 	if h := values[keyH]; h != p.Format && h != "" {
-		if h == T1V3 || h == T1V4 || h == T1V5 {
-			p.Format = max(p.Format, h)
+		for _, format := range [...]string{T1V3, T1V4, T1V5} {
+			if h == format { // not h itself, which goes with the buffer: the format is a label
+				p.Format = max(p.Format, format)
+			}
 		}
 		if h != p.Format {
 			p.Declared = h
