@@ -2,7 +2,9 @@ package schema
 
 import (
 	"bytes"
+	"strings"
 	"time"
+	"unsafe"
 )
 
 // Type is the type of an event, as CloudEvents' type attribute has it. It is also
@@ -45,15 +47,27 @@ type Event struct {
 }
 
 // Event encodes p and returns it with what carries it: the key, the agent and
-// the time are those of the body.
+// the time are those of the body. Of p's memory the event keeps the names of the
+// server and the agent alone.
 func (p *CallPop) Event() Event {
 	// Encoded on the stack, so that what is allocated is as long as the body: an
 	// event stays in memory until every sink has it.
 	var stack [eventRoom]byte
+	body := bytes.Clone(p.AppendJSON(stack[:0]))
+	text := unsafe.String(unsafe.SliceData(body), len(body)) // which never changes, as the body
 	return Event{
-		Type: TypeCallPop, ID: p.ID, Key: p.Key, Server: p.Server, Agent: p.Agent.ID,
-		Time: p.ReceivedAt, Body: bytes.Clone(p.AppendJSON(stack[:0])),
+		Type: TypeCallPop, ID: within(text, p.ID), Key: within(text, p.Key), Server: p.Server, Agent: p.Agent.ID,
+		Time: p.ReceivedAt, Body: body,
 	}
+}
+
+// within returns s as a piece of text, so that it needs no memory of its own. Where
+// text has it in other words, as JSON has what it escapes, it is a copy.
+func within(text, s string) string {
+	if at := strings.Index(text, s); at >= 0 {
+		return text[at : at+len(s)]
+	}
+	return strings.Clone(s)
 }
 
 // eventRoom is room for nearly every body; for another one more is allocated.

@@ -47,7 +47,7 @@ func special(w uint64) uint64 {
 func appendString(dst []byte, s string) []byte {
 	n := len(dst)
 	if cap(dst)-n <= len(s) {
-		return appendGrowing(dst, s)
+		dst = slices.Grow(dst, len(s)+1)
 	}
 	out := dst[n : n+len(s)+1]
 	switch {
@@ -72,11 +72,6 @@ func appendString(dst []byte, s string) []byte {
 	}
 	out[len(s)] = '"'
 	return dst[:n+len(s)+1]
-}
-
-// appendGrowing is appendString for a dst without room.
-func appendGrowing(dst []byte, s string) []byte {
-	return appendString(slices.Grow(dst, len(s)+1), s)
 }
 
 // copyPlain copies s, of eight bytes at least, to out, which is longer, and reports

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/pop"
@@ -14,8 +15,9 @@ import (
 // it reuses its buffers: one for each worker, not safe for concurrent use.
 type Assembler struct {
 	decoder pop.Decoder
-	pop     pop.Pop
-	event   schema.CallPop
+	// pop and event are of the pop in hand: their strings are valid until the next.
+	pop   pop.Pop
+	event schema.CallPop
 	// fields and extra are lent to event where it has any.
 	fields, extra map[string]string
 	scratch       []byte
@@ -96,17 +98,12 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	}
 
 	a.describe(o, agent)
-	// Id, fingerprint, key and number share one allocation; the body is the other.
 	a.scratch = schema.AppendID(a.scratch[:0], at)
 	a.scratch = schema.AppendFingerprint(a.scratch, o.Server, agent, raw)
-	var eventID string // which hardly any key needs
-	if p.SN == "" && p.ID == "" {
-		eventID = string(a.scratch[:idLen])
-	}
-	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, eventID)
+	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, view(a.scratch[:idLen]))
 	keyEnd := len(a.scratch)
 	a.scratch = o.Decoding.Now().Numbers.AppendE164(a.scratch, p.Number)
-	made := string(a.scratch)
+	made := view(a.scratch)
 	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:keyEnd]
 	e.Customer.E164 = made[keyEnd:]
 	e.ReceivedAt = at.UTC()
@@ -115,6 +112,10 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	}
 	return e.Event(), labelsOf(e), nil
 }
+
+// view returns b as a string without copying it, for the buffer of an Assembler: the
+// event that holds it is encoded before the buffer is used again.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // describe fills the event with what the pop and its origin say.
 func (a *Assembler) describe(o *Origin, agent string) {

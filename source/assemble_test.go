@@ -104,6 +104,25 @@ func TestLabelsOutliveTheirPop(t *testing.T) {
 	}
 }
 
+func TestAnEventIsOneAllocation(t *testing.T) {
+	raw := []byte(benchmarkPop)
+	for name, agent := range map[string]string{"of the socket's agent": "801", "of another agent": "802"} {
+		o, a := testOrigin(t, agent), NewAssembler()
+		want := 1.0
+		if agent != "801" {
+			want = 2 // its name is the second
+		}
+		got := testing.AllocsPerRun(100, func() {
+			if _, _, err := a.Pop(o, time.Now(), raw); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got != want {
+			t.Errorf("a pop %s: %v allocations, want %v", name, got, want)
+		}
+	}
+}
+
 func TestUndecodableBytesBecomeADeadLetterWithTheirBytes(t *testing.T) {
 	raw := []byte("\xff\xfe\x00garbage")
 	event, labels, err := NewAssembler().Pop(testOrigin(t, "801"), time.Now(), raw)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -313,7 +314,7 @@ func (it *item) assemble(a *Assembler) (event schema.Event, labels Labels) {
 		var err error
 		event, labels, err = a.Pop(it.origin, it.at, it.raw)
 		if err == nil && it.overlapped {
-			event.Overlap = a.event.Fingerprint
+			event.Overlap = strings.Clone(a.event.Fingerprint)
 		}
 		return event, labels
 	}
