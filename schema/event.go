@@ -55,17 +55,21 @@ func (p *CallPop) Event() Event {
 	var stack [eventRoom]byte
 	body := bytes.Clone(p.AppendJSON(stack[:0]))
 	text := unsafe.String(unsafe.SliceData(body), len(body)) // which never changes, as the body
+	keyAt := idAt + len(p.ID) + len(`","fingerprint":"`) + len(p.Fingerprint) + len(`","version":1,"key":"`)
 	return Event{
-		Type: TypeCallPop, ID: within(text, p.ID), Key: within(text, p.Key), Server: p.Server, Agent: p.Agent.ID,
+		Type: TypeCallPop, ID: at(text, idAt, p.ID), Key: at(text, keyAt, p.Key), Server: p.Server, Agent: p.Agent.ID,
 		Time: p.ReceivedAt, Body: body,
 	}
 }
 
-// within returns s as a piece of text, so that it needs no memory of its own. Where
-// text has it in other words, as JSON has what it escapes, it is a copy.
-func within(text, s string) string {
-	if at := strings.Index(text, s); at >= 0 {
-		return text[at : at+len(s)]
+// idAt is where the id is in a body.
+const idAt = len(`{"id":"`)
+
+// at returns s as the piece of text that begins at i, so that it needs no memory of
+// its own. Where text has it in other words, as JSON has what it escapes, it is a copy.
+func at(text string, i int, s string) string {
+	if i+len(s) <= len(text) && text[i:i+len(s)] == s {
+		return text[i : i+len(s)]
 	}
 	return strings.Clone(s)
 }

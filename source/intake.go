@@ -314,7 +314,7 @@ func (it *item) assemble(a *Assembler) (event schema.Event, labels Labels) {
 		var err error
 		event, labels, err = a.Pop(it.origin, it.at, it.raw)
 		if err == nil && it.overlapped {
-			event.Overlap = strings.Clone(a.event.Fingerprint)
+			event.Overlap = strings.Clone(a.fingerprint)
 		}
 		return event, labels
 	}
