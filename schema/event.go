@@ -53,7 +53,13 @@ func (p *CallPop) Event() Event {
 	// Encoded on the stack, so that what is allocated is as long as the body: an
 	// event stays in memory until every sink has it.
 	var stack [eventRoom]byte
-	body := bytes.Clone(p.AppendJSON(stack[:0]))
+	return p.EventOf(p.AppendJSON(stack[:0]))
+}
+
+// EventOf is as [CallPop.Event], for a p that [CallPop.AppendJSON] has encoded as
+// body, which is copied.
+func (p *CallPop) EventOf(body []byte) Event {
+	body = bytes.Clone(body)
 	text := unsafe.String(unsafe.SliceData(body), len(body)) // which never changes, as the body
 	keyAt := idAt + len(p.ID) + len(`","fingerprint":"`) + len(p.Fingerprint) + len(`","version":1,"key":"`)
 	return Event{

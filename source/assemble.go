@@ -20,7 +20,8 @@ type Assembler struct {
 	fingerprint string
 	// fields and extra are lent to an event that has any.
 	fields, extra map[string]string
-	scratch       []byte
+	// scratch has what is made of a pop, body the JSON before it is copied.
+	scratch, body []byte
 }
 
 // NewAssembler makes an Assembler.
@@ -111,7 +112,8 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 	if p.Lossy {
 		e.RawBase64 = base64.StdEncoding.EncodeToString(raw)
 	}
-	return e.Event(), labelsOf(&e), nil
+	a.body = e.AppendJSON(a.body[:0])
+	return e.EventOf(a.body), labelsOf(&e), nil
 }
 
 // view returns b as a string without copying it, for the buffer of an Assembler: the
