@@ -123,6 +123,19 @@ func TestAnEventIsOneAllocation(t *testing.T) {
 	}
 }
 
+func TestAnOverlapsFingerprintOutlivesItsPop(t *testing.T) {
+	a, o := NewAssembler(), testOrigin(t, "801")
+	const raw = "H=t1v5,ph=013812345678,sn=1;"
+	it := item{kind: popItem, origin: o, at: time.Now(), raw: []byte(raw), overlapped: true}
+	event, _ := it.assemble(a)
+	if _, _, err := a.Pop(o, time.Now(), []byte("H=t1v2,ph=10086,id=5;")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := event.Overlap, schema.Fingerprint("hq", "801", []byte(raw)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestUndecodableBytesBecomeADeadLetterWithTheirBytes(t *testing.T) {
 	raw := []byte("\xff\xfe\x00garbage")
 	event, labels, err := NewAssembler().Pop(testOrigin(t, "801"), time.Now(), raw)
