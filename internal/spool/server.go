@@ -37,8 +37,8 @@ type engine struct {
 	reads   *nats.Conn
 	control *nats.Conn
 	js      jetstream.JetStream // on control
-	cursors      jetstream.KeyValue
-	gate         *gate
+	cursors jetstream.KeyValue
+	gate    *gate
 	// syncers bring the streams to disk; nil unless spool.sync is always.
 	syncers [len(streams)]*syncer
 	// recents are the newest events of each stream.
