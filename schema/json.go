@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -110,7 +111,7 @@ func appendEscaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if plain[c] {
-			i++
+			i = skipPlain(s, i+1)
 			continue
 		}
 		if c < utf8.RuneSelf {
@@ -136,6 +137,17 @@ func appendEscaped(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+// skipPlain returns where from i on the first byte is that is not plain, or the last
+// seven bytes begin.
+func skipPlain(s string, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		if found := special(load64(s[i:])); found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	return i
 }
 
 // appendControl appends the escape of an ASCII byte that is not plain.
