@@ -247,7 +247,7 @@ func TestARefusedLoginIsAnError(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			ours, theirs := net.Pipe()
-			defer theirs.Close()
+			defer func() { _ = theirs.Close() }()
 			var server sync.WaitGroup
 			server.Go(func() {
 				_, _ = io.WriteString(theirs, c.greeting)
