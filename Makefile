@@ -4,6 +4,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # The commit's date, not today's: the same commit gives the same binary.
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
+# Without gRPC's debug pages and the templates that they pull in, the linker can leave
+# out methods that nothing calls: 5 MB.
+TAGS    := grpcnotrace
 LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 OUT     ?= bin/connector
@@ -21,7 +24,7 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build bin/connector, a static binary
-	CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT) ./cmd/connector
+	CGO_ENABLED=0 GOARCH=$(GOARCH) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT) ./cmd/connector
 
 .PHONY: image
 image: ## Build the image for amd64 and arm64 into dist/, with buildah

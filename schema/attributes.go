@@ -108,7 +108,7 @@ func (e *Event) attribute(i int) string {
 		return valid(e.Agent)
 	case attrTime:
 		var stack [40]byte
-		if text, ok := appendUTC(stack[:0], e.Time); ok {
+		if text, ok := appendRFC3339(stack[:0], e.Time.UTC()); ok {
 			return string(text)
 		}
 		return e.Time.UTC().Format(time.RFC3339Nano)

@@ -2,7 +2,9 @@ package schema
 
 import (
 	"bytes"
+	"strings"
 	"time"
+	"unsafe"
 )
 
 // Type is the type of an event, as CloudEvents' type attribute has it. It is also
@@ -45,15 +47,37 @@ type Event struct {
 }
 
 // Event encodes p and returns it with what carries it: the key, the agent and
-// the time are those of the body.
+// the time are those of the body. Of p's memory the event keeps the names of the
+// server and the agent alone.
 func (p *CallPop) Event() Event {
 	// Encoded on the stack, so that what is allocated is as long as the body: an
 	// event stays in memory until every sink has it.
 	var stack [eventRoom]byte
+	return p.EventOf(p.AppendJSON(stack[:0]))
+}
+
+// EventOf is as [CallPop.Event], for a p that [CallPop.AppendJSON] has encoded as
+// body, which is copied.
+func (p *CallPop) EventOf(body []byte) Event {
+	body = bytes.Clone(body)
+	text := unsafe.String(unsafe.SliceData(body), len(body)) // which never changes, as the body
+	keyAt := idAt + len(p.ID) + len(`","fingerprint":"`) + len(p.Fingerprint) + len(`","version":1,"key":"`)
 	return Event{
-		Type: TypeCallPop, ID: p.ID, Key: p.Key, Server: p.Server, Agent: p.Agent.ID,
-		Time: p.ReceivedAt, Body: bytes.Clone(p.AppendJSON(stack[:0])),
+		Type: TypeCallPop, ID: at(text, idAt, p.ID), Key: at(text, keyAt, p.Key), Server: p.Server, Agent: p.Agent.ID,
+		Time: p.ReceivedAt, Body: body,
 	}
+}
+
+// idAt is where the id is in a body.
+const idAt = len(`{"id":"`)
+
+// at returns s as the piece of text that begins at i, so that it needs no memory of
+// its own. Where text has it in other words, as JSON has what it escapes, it is a copy.
+func at(text string, i int, s string) string {
+	if i+len(s) <= len(text) && text[i:i+len(s)] == s {
+		return text[i : i+len(s)]
+	}
+	return strings.Clone(s)
 }
 
 // eventRoom is room for nearly every body; for another one more is allocated.

@@ -1,17 +1,19 @@
 package schema
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
 
-// fingerprintStack is what [AppendFingerprint] hashes without allocating: a pop
-// of the longest kind, 255 bytes, with two long names.
-const fingerprintStack = 512
+// fingerprintRoom is for a pop of the longest kind, 255 bytes, with two long names.
+const fingerprintRoom = 512
 
 // Fingerprint returns the fingerprint of a pop: 32 lower-case hex digits, the
 // first 16 bytes of SHA-256 over the server's name, a zero byte, the event's
 // agent, a zero byte, and the raw bytes as received. It is equal for a re-pop
 // with the same bytes and for a copy seen over a second connection.
 func Fingerprint(server, agent string, raw []byte) string {
-	var b [32]byte
+	var b [fingerprintRoom]byte
 	return string(AppendFingerprint(b[:0], server, agent, raw))
 }
 
@@ -25,18 +27,20 @@ func isFingerprint(s string) bool {
 	return len(s) == 32
 }
 
-// AppendFingerprint appends what [Fingerprint] returns.
+// AppendFingerprint appends what [Fingerprint] returns. What is hashed stands in dst
+// meanwhile: with room there for the names and raw, nothing is allocated.
 func AppendFingerprint(dst []byte, server, agent string, raw []byte) []byte {
-	// One buffer and Sum256: a hash.Hash would have to live on the heap.
-	var stack [fingerprintStack]byte
-	b := append(stack[:0], server...)
-	b = append(b, 0)
-	b = append(b, agent...)
-	b = append(b, 0)
-	b = append(b, raw...)
-	sum := sha256.Sum256(b)
-	for _, b := range sum[:16] {
-		dst = append(dst, hexPairs[b][:]...)
+	n := len(dst)
+	dst = append(dst, server...)
+	dst = append(dst, 0)
+	dst = append(dst, agent...)
+	dst = append(dst, 0)
+	dst = append(dst, raw...)
+	sum := sha256.Sum256(dst[n:])
+	dst = append(dst[:n], "00000000000000000000000000000000"...)
+	text := dst[n:]
+	for i := range 4 {
+		binary.BigEndian.PutUint64(text[8*i:], hexDigits(binary.BigEndian.Uint32(sum[4*i:])))
 	}
 	return dst
 }

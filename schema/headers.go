@@ -207,10 +207,22 @@ var errPercent = errors.New("malformed percent-encoding")
 // headerSafe reports whether c stands for itself in a NATS header's value.
 func headerSafe(c byte) bool { return 0x21 <= c && c <= 0x7E && c != '"' && c != '%' }
 
+// headerUnsafe has a high bit set for each of the eight bytes of w that is not
+// headerSafe, and perhaps for some above the lowest such.
+func headerUnsafe(w uint64) uint64 {
+	below, above := w-ones*0x21, w+ones
+	quote, percent := (w^ones*'"')-ones, (w^ones*'%')-ones
+	return (below | above | quote | percent | w) & highs
+}
+
 // percentEncode encodes a header's value, see [Event.NATSHeaders].
 func percentEncode(value string) string {
+	safe := 0 // so many bytes are
+	for safe+8 <= len(value) && headerUnsafe(load64(value[safe:])) == 0 {
+		safe += 8
+	}
 	escapes := 0
-	for i := range len(value) {
+	for i := safe; i < len(value); i++ {
 		if !headerSafe(value[i]) {
 			escapes++
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/callpop/connector/schema"
 )
@@ -315,6 +316,18 @@ func TestAnEventCarriesWhatItsBodySays(t *testing.T) {
 		if !reflect.DeepEqual(c.got, c.want) {
 			t.Errorf("got %+v, want %+v", c.got, c.want)
 		}
+	}
+}
+
+func TestAnEventKeepsNoneOfThePopsMemoryButNames(t *testing.T) {
+	const id, key = "019a0000-0000-7000-8000-000000000000", "hq/<\"\u2028\\>"
+	memory := []byte(id + key)
+	text := unsafe.String(&memory[0], len(memory))
+	pop := schema.CallPop{ID: text[:len(id)], Key: text[len(id):], Server: "hq", Format: schema.T1V5}
+	event := pop.Event()
+	clear(memory)
+	if event.ID != id || event.Key != key {
+		t.Errorf("got id %q and key %q, want %q and %q", event.ID, event.Key, id, key)
 	}
 }
 

@@ -30,25 +30,28 @@ func AppendID(dst []byte, now time.Time) []byte {
 	milli := max(now.UnixMilli(), 0)
 	fraction := uint64(now.Nanosecond()%int(time.Millisecond)) << 12 / uint64(time.Millisecond)
 
-	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(milli)<<16|7<<12|fraction)
-	binary.BigEndian.PutUint64(id[8:], 0b10<<62|rand.Uint64()>>2)
+	high := uint64(milli)<<16 | 7<<12 | fraction
+	low := 0b10<<62 | rand.Uint64()>>2
 
 	dst = append(dst, "00000000-0000-0000-0000-000000000000"...)
 	text := dst[len(dst)-idLen:]
-	for i, at := range idPlaces {
-		copy(text[at:at+2], hexPairs[id[i]][:])
-	}
+	binary.BigEndian.PutUint64(text, hexDigits(uint32(high>>32)))
+	middle := hexDigits(uint32(high)) //nolint:gosec // its lower half
+	binary.BigEndian.PutUint32(text[9:], uint32(middle>>32))
+	binary.BigEndian.PutUint32(text[14:], uint32(middle)) //nolint:gosec // its lower half
+	middle = hexDigits(uint32(low >> 32))
+	binary.BigEndian.PutUint32(text[19:], uint32(middle>>32))
+	binary.BigEndian.PutUint32(text[24:], uint32(middle))         //nolint:gosec // its lower half
+	binary.BigEndian.PutUint64(text[28:], hexDigits(uint32(low))) //nolint:gosec // its lower half
 	return dst
 }
 
-// idPlaces is where each byte's two digits stand in an id.
-var idPlaces = [16]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
-
-// hexPairs are the two lower-case digits of each byte.
-var hexPairs = func() (pairs [256][2]byte) {
-	for i := range pairs {
-		pairs[i] = [2]byte{lowerHex[i>>4], lowerHex[i&0xF]}
-	}
-	return pairs
-}()
+// hexDigits gives the eight lower-case digits of n, each a byte, the first highest.
+func hexDigits(n uint32) uint64 {
+	w := uint64(n)
+	w = (w | w<<16) & 0x0000FFFF0000FFFF
+	w = (w | w<<8) & 0x00FF00FF00FF00FF
+	w = (w | w<<4) & 0x0F0F0F0F0F0F0F0F
+	letters := (w + ones*6) >> 4 & ones // 1 for each digit from ten on
+	return w + ones*'0' + letters*('a'-10-'0')
+}

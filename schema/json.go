@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -33,10 +34,9 @@ const (
 // It may set further ones, but only above the lowest that it sets rightly: a
 // borrow runs upward.
 func special(w uint64) uint64 {
-	control := w - ones*0x20
-	quote := (w ^ ones*'"') - ones
+	quoteOrControl := (w ^ ones*('"'^0x20)) - ones*0x21 // with the bit flipped, " is 0x20 and below it are the controls
 	backslash := (w ^ ones*'\\') - ones
-	return (control | quote | backslash | w) & highs
+	return (quoteOrControl | backslash | w) & highs
 }
 
 // appendString appends s as a JSON string, without its opening quote: that one is
@@ -47,43 +47,54 @@ func special(w uint64) uint64 {
 // one before.
 func appendString(dst []byte, s string) []byte {
 	n := len(dst)
-	dst = slices.Grow(dst, len(s)+1)
+	if cap(dst)-n <= len(s) {
+		dst = slices.Grow(dst, len(s)+1)
+	}
 	out := dst[n : n+len(s)+1]
 	switch {
 	case len(s) >= 8:
-		for i := 0; ; i += 8 {
-			i = min(i, len(s)-8)
-			w := load64(s[i:])
-			if special(w) != 0 {
-				return append(appendEscaped(dst[:n+i], s[i:]), '"')
-			}
-			binary.LittleEndian.PutUint64(out[i:], w)
-			if i == len(s)-8 {
-				break
-			}
+		if !copyPlain(out, s) {
+			return appendEscaped(dst, s)
 		}
 	case len(s) >= 4:
 		first, last := load32(s), load32(s[len(s)-4:])
 		if special(uint64(first)|uint64(last)<<32) != 0 {
-			return append(appendEscaped(dst, s), '"')
+			return appendEscaped(dst, s)
 		}
 		binary.LittleEndian.PutUint32(out, first)
 		binary.LittleEndian.PutUint32(out[len(s)-4:], last)
 	default:
 		for i := range len(s) {
 			if !plain[s[i]] {
-				return append(appendEscaped(dst, s), '"')
+				return appendEscaped(dst, s)
 			}
 			out[i] = s[i]
 		}
 	}
 	out[len(s)] = '"'
-	return dst[:n+len(out)]
+	return dst[:n+len(s)+1]
+}
+
+// copyPlain copies s, of eight bytes at least, to out, which is longer, and reports
+// whether all of it is plain.
+func copyPlain(out []byte, s string) bool {
+	last := load64(s[len(s)-8:])
+	binary.LittleEndian.PutUint64(out[len(s)-8:], last)
+	found := special(last)
+	for len(s) > 8 && len(out) > 8 { // the latter always: it spares the compiler's checks
+		w := load64(s)
+		found |= special(w)
+		binary.LittleEndian.PutUint64(out, w)
+		s, out = s[8:], out[8:]
+	}
+	return found == 0
 }
 
 // load64 returns the first eight bytes of s, the first one lowest.
 func load64(s string) uint64 {
-	return uint64(load32(s)) | uint64(load32(s[4:]))<<32
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // load32 returns the first four bytes of s, the first one lowest.
@@ -92,7 +103,7 @@ func load32(s string) uint32 {
 	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
-// appendEscaped appends s, with escapes where they are needed. Bytes that are not
+// appendEscaped appends s and the closing quote, with escapes where they are needed. Bytes that are not
 // UTF-8 become U+FFFD each; U+2028 and U+2029 are escaped, since they would end a
 // line of JavaScript.
 func appendEscaped(dst []byte, s string) []byte {
@@ -100,7 +111,7 @@ func appendEscaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if plain[c] {
-			i++
+			i = skipPlain(s, i+1)
 			continue
 		}
 		if c < utf8.RuneSelf {
@@ -124,7 +135,19 @@ func appendEscaped(dst []byte, s string) []byte {
 		}
 		i += size
 	}
-	return append(dst, s[start:]...)
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+// skipPlain returns where from i on the first byte is that is not plain, or the last
+// seven bytes begin.
+func skipPlain(s string, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		if found := special(load64(s[i:])); found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	return i
 }
 
 // appendControl appends the escape of an ASCII byte that is not plain.
@@ -152,10 +175,8 @@ func appendControl(dst []byte, c byte) []byte {
 // year has not four digits, or whose zone is a day or more from UTC. Nothing is
 // appended then.
 func appendTime(dst []byte, t time.Time) (_ []byte, ok bool) {
-	if t.Location() == time.UTC {
-		if b, ok := appendUTC(dst, t); ok {
-			return append(b, '"'), true
-		}
+	if b, ok := appendRFC3339(dst, t); ok {
+		return append(b, '"'), true
 	}
 	b, err := t.AppendText(dst)
 	if err != nil {

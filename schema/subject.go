@@ -105,15 +105,21 @@ func AppendSubject(dst []byte, prefix, server, agent string) []byte {
 // see [Event.SubjectUnder].
 func (e *Event) Subject() string { return e.SubjectUnder(string(e.Type)) }
 
+// AppendSubject appends what [Event.Subject] returns.
+func (e *Event) AppendSubject(dst []byte) []byte { return e.appendSubject(dst, string(e.Type)) }
+
 // SubjectUnder returns the NATS subject of the event under prefix:
 // <prefix>.<server>.<agent>, and <prefix>.<server> for a dead letter. Server and
 // agent are tokens, see [Token].
 func (e *Event) SubjectUnder(prefix string) string {
+	return string(e.appendSubject(make([]byte, 0, len(prefix)+len(e.Server)+len(e.Agent)+8), prefix))
+}
+
+func (e *Event) appendSubject(dst []byte, prefix string) []byte {
 	if e.Type != TypeDeadLetter {
-		return Subject(prefix, e.Server, e.Agent)
+		return AppendSubject(dst, prefix, e.Server, e.Agent)
 	}
-	b := make([]byte, 0, len(prefix)+len(e.Server)+8)
-	b = append(b, prefix...)
-	b = append(b, '.')
-	return string(AppendToken(b, e.Server))
+	dst = append(dst, prefix...)
+	dst = append(dst, '.')
+	return AppendToken(dst, e.Server)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/pop"
@@ -14,11 +15,13 @@ import (
 // it reuses its buffers: one for each worker, not safe for concurrent use.
 type Assembler struct {
 	decoder pop.Decoder
-	pop     pop.Pop
-	event   schema.CallPop
-	// fields and extra are lent to event where it has any.
+	// pop is the one in hand, fingerprint its event's: both are valid until the next.
+	pop         pop.Pop
+	fingerprint string
+	// fields and extra are lent to an event that has any.
 	fields, extra map[string]string
-	scratch       []byte
+	// scratch has what is made of a pop, body the JSON before it is copied.
+	scratch, body []byte
 }
 
 // NewAssembler makes an Assembler.
@@ -58,7 +61,7 @@ func labelsOf(e *schema.CallPop) Labels {
 
 // began is when the call of the last pop began, on its server's clock; zero where
 // that pop does not say, or there was none.
-func (a *Assembler) began() time.Time { return a.event.Call.StartedAt }
+func (a *Assembler) began() time.Time { return a.pop.StartedAt }
 
 // Pop makes a CallPop of a pop string as it came from a socket, or a DeadLetter
 // where neither number nor call can be had of it; the error, a [pop.Error], then
@@ -89,37 +92,39 @@ func (a *Assembler) assemble(o *Origin, at time.Time, raw []byte, err error) (sc
 		}
 		return letter, labels, err
 	}
-	p, e := &a.pop, &a.event
+	p := &a.pop
 	agent := o.Agent
 	if p.Agent != "" && p.Agent != o.Agent {
 		agent = strings.Clone(p.Agent)
 	}
 
-	a.describe(o, agent)
-	// Id, fingerprint, key and number share one allocation; the body is the other.
+	e := a.describe(o, agent)
 	a.scratch = schema.AppendID(a.scratch[:0], at)
 	a.scratch = schema.AppendFingerprint(a.scratch, o.Server, agent, raw)
-	var eventID string // which hardly any key needs
-	if p.SN == "" && p.ID == "" {
-		eventID = string(a.scratch[:idLen])
-	}
-	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, eventID)
+	a.scratch = schema.AppendKey(a.scratch, o.Server, p.SN, p.ID, view(a.scratch[:idLen]))
 	keyEnd := len(a.scratch)
 	a.scratch = o.Decoding.Now().Numbers.AppendE164(a.scratch, p.Number)
-	made := string(a.scratch)
+	made := view(a.scratch)
 	e.ID, e.Fingerprint, e.Key = made[:idLen], made[idLen:idLen+fingerprintLen], made[idLen+fingerprintLen:keyEnd]
 	e.Customer.E164 = made[keyEnd:]
+	a.fingerprint = e.Fingerprint
 	e.ReceivedAt = at.UTC()
 	if p.Lossy {
 		e.RawBase64 = base64.StdEncoding.EncodeToString(raw)
 	}
-	return e.Event(), labelsOf(e), nil
+	a.body = e.AppendJSON(a.body[:0])
+	return e.EventOf(a.body), labelsOf(&e), nil
 }
 
-// describe fills the event with what the pop and its origin say.
-func (a *Assembler) describe(o *Origin, agent string) {
-	p, e := &a.pop, &a.event
-	*e = schema.CallPop{}
+// view returns b as a string without copying it, for the buffer of an Assembler: the
+// event that holds it is encoded before the buffer is used again.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// describe makes an event of what the pop and its origin say. It is returned as a
+// value, which stays on the stack: to write its many pointers to the heap would take
+// longer while the collector runs.
+func (a *Assembler) describe(o *Origin, agent string) (e schema.CallPop) {
+	p := &a.pop
 	e.Version, e.Server = schema.Version, o.Server
 	e.Agent.ID, e.Agent.Channel = agent, p.Channel
 	e.Call.SN, e.Call.ID, e.Call.IDDerived = p.SN, p.ID, p.IDDerived
@@ -145,7 +150,8 @@ func (a *Assembler) describe(o *Origin, agent string) {
 		}
 		e.IVR.Fields = a.fields
 	}
-	a.addExtra(e, p)
+	a.addExtra(&e, p)
+	return e
 }
 
 // Lengths of the text forms of an id and a fingerprint.

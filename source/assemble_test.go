@@ -90,6 +90,52 @@ func TestAnAssemblerThatIsUsedAgainForgetsThePopBefore(t *testing.T) {
 	}
 }
 
+func TestLabelsOutliveTheirPop(t *testing.T) {
+	o, a := testOrigin(t, "801"), NewAssembler()
+	_, labels, err := a.Pop(o, time.Now(), []byte("H=t1v5,ph=013812345678,ty=1,sn=1,so=0,dm=0;"))
+	if err != nil || labels.Format != schema.T1V5 {
+		t.Fatal(labels, err)
+	}
+	if _, _, err := a.Pop(o, time.Now(), []byte("2,02586307627,1000,1208674344953,NA")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := labels.Format, schema.T1V5; got != want {
+		t.Errorf("with the next pop the format of the one before became %q, want %q", got, want)
+	}
+}
+
+func TestAnEventIsOneAllocation(t *testing.T) {
+	raw := []byte(benchmarkPop)
+	for name, agent := range map[string]string{"of the socket's agent": "801", "of another agent": "802"} {
+		o, a := testOrigin(t, agent), NewAssembler()
+		want := 1.0
+		if agent != "801" {
+			want = 2 // its name is the second
+		}
+		got := testing.AllocsPerRun(100, func() {
+			if _, _, err := a.Pop(o, time.Now(), raw); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got != want {
+			t.Errorf("a pop %s: %v allocations, want %v", name, got, want)
+		}
+	}
+}
+
+func TestAnOverlapsFingerprintOutlivesItsPop(t *testing.T) {
+	a, o := NewAssembler(), testOrigin(t, "801")
+	const raw = "H=t1v5,ph=013812345678,sn=1;"
+	it := item{kind: popItem, origin: o, at: time.Now(), raw: []byte(raw), overlapped: true}
+	event, _ := it.assemble(a)
+	if _, _, err := a.Pop(o, time.Now(), []byte("H=t1v2,ph=10086,id=5;")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := event.Overlap, schema.Fingerprint("hq", "801", []byte(raw)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestUndecodableBytesBecomeADeadLetterWithTheirBytes(t *testing.T) {
 	raw := []byte("\xff\xfe\x00garbage")
 	event, labels, err := NewAssembler().Pop(testOrigin(t, "801"), time.Now(), raw)

@@ -290,6 +290,41 @@ func TestDialRateIsNeverExceeded(t *testing.T) {
 	})
 }
 
+// nosy is the error of an attempt that calls back when somebody looks at it.
+type nosy struct{ look func() }
+
+func (nosy) Error() string   { return "refused" }
+func (n nosy) Is(error) bool { n.look(); return false }
+
+func TestAnAgentMayLeaveJustAsItsAttemptHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h history
+		var f *Fleet
+		f = newFleet(t, FleetOptions{
+			Origins: origins(1), Report: h.report,
+			Connect: func(context.Context, *Origin) (Session, error) {
+				return nil, nosy{func() {
+					f.pause(true)
+					f.Unpause()
+					f.Set(nil, CauseRoster)
+				}}
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		synctest.Wait()
+		if _, ok := f.Agent("801"); ok || f.Wanted() != 0 {
+			t.Error("the agent has not left")
+		}
+		if got := h.states("801"); len(got) == 0 || got[len(got)-1] != schema.Closed {
+			t.Errorf("reported is %v, want closed at the end", got)
+		}
+		cancel()
+		<-done
+	})
+}
+
 func TestAServerThatHangsUpAtOnceIsNotHammered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,8 @@ type Intake struct {
 
 type shard struct {
 	queue []item
+	// room is where a queue begins that was empty: mostly it has one item at a time.
+	room [4]item
 	// last is the time of the newest item, inHand that of the one that the worker is
 	// storing; zero for none.
 	last, inHand time.Time
@@ -121,6 +124,7 @@ func NewIntake(o IntakeOptions) (*Intake, error) {
 	}
 	for i := range in.shards {
 		in.shards[i].ready = make(chan struct{}, 1)
+		in.shards[i].queue = in.shards[i].room[:0]
 	}
 	var err error
 	in.metrics, err = newIntakeMetrics(o.Meter, in)
@@ -227,7 +231,7 @@ func (in *Intake) take(s *shard) item {
 	it := s.queue[0]
 	s.queue[0] = item{}
 	if s.queue = s.queue[1:]; len(s.queue) == 0 {
-		s.queue = nil
+		s.queue = s.room[:0]
 	}
 	in.bytes -= it.cost()
 	return it
@@ -313,7 +317,7 @@ func (it *item) assemble(a *Assembler) (event schema.Event, labels Labels) {
 		var err error
 		event, labels, err = a.Pop(it.origin, it.at, it.raw)
 		if err == nil && it.overlapped {
-			event.Overlap = a.event.Fingerprint
+			event.Overlap = strings.Clone(a.fingerprint)
 		}
 		return event, labels
 	}

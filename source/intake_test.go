@@ -63,6 +63,27 @@ func startIntake(t *testing.T, o IntakeOptions) (*Intake, <-chan error) {
 	return in, done
 }
 
+func TestToTakeOnePopAtATimeAllocatesItsBytesAlone(t *testing.T) {
+	in, err := NewIntake(IntakeOptions{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, now, raw := testOrigin(t, "801"), time.Now(), []byte(benchmarkPop)
+	taken := 0
+	got := testing.AllocsPerRun(100, func() {
+		in.Pop(o, now, raw)
+		for i := range in.shards {
+			if s := &in.shards[i]; len(s.queue) > 0 {
+				in.take(s)
+				taken++
+			}
+		}
+	})
+	if got != 1 || taken != 101 {
+		t.Errorf("%v allocations for each of %d pops, want 1 for each of 101", got, taken)
+	}
+}
+
 func TestOnlyPopsOfADeclaredOverlapCarryTheirFingerprint(t *testing.T) {
 	var log stored
 	in, done := startIntake(t, IntakeOptions{Emit: log.emit})

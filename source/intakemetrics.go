@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -47,37 +48,38 @@ const (
 )
 
 type intakeMetrics struct {
-	pops        metric.Int64Counter
 	deadLetters metric.Int64Counter
 	dropped     metric.Int64Counter
 	gaps        metric.Float64Counter
 	spooled     metric.Float64Histogram
 	labels      sourceLabels
+
+	mu sync.Mutex // guards what follows
+	// known is what was stored so far, by its labels.
+	known map[combination]*measurement
 }
 
 func newIntakeMetrics(meter metric.Meter, in *Intake) (*intakeMetrics, error) {
 	if meter == nil {
 		meter = noop.Meter{}
 	}
-	var m intakeMetrics
-	var errs [6]error
-	m.pops, errs[0] = meter.Int64Counter(MetricPops,
-		metric.WithDescription("Screen-pops received and stored."), metric.WithUnit("{pop}"))
-	m.deadLetters, errs[1] = meter.Int64Counter(MetricDecodeErrors,
+	m := &intakeMetrics{known: map[combination]*measurement{}}
+	var errs [5]error
+	m.deadLetters, errs[0] = meter.Int64Counter(MetricDecodeErrors,
 		metric.WithDescription("Received bytes that could not become a pop, and went to the dead letters."), metric.WithUnit("{event}"))
-	m.dropped, errs[2] = meter.Int64Counter(MetricDropped,
+	m.dropped, errs[1] = meter.Int64Counter(MetricDropped,
 		metric.WithDescription("Events lost because memory could not hold them while the spool took nothing."), metric.WithUnit("{event}"))
-	m.gaps, errs[3] = meter.Float64Counter(MetricGap,
+	m.gaps, errs[2] = meter.Float64Counter(MetricGap,
 		metric.WithDescription("Agents' time in which pops may have been missed, in agent-seconds; a gap counts once it has ended."), metric.WithUnit("s"))
-	m.spooled, errs[4] = meter.Float64Histogram(MetricSpooledDuration,
+	m.spooled, errs[3] = meter.Float64Histogram(MetricSpooledDuration,
 		metric.WithDescription("Time from reading a pop off its socket until the spool has it."), metric.WithUnit("s"))
-	errs[5] = observeIntake(meter, in)
-	return &m, errors.Join(errs[:]...)
+	errs[4] = observeIntake(meter, m, in)
+	return m, errors.Join(errs[:]...)
 }
 
 // observeIntake shows what the intake knows when somebody asks.
-func observeIntake(meter metric.Meter, in *Intake) error {
-	var errs [5]error
+func observeIntake(meter metric.Meter, m *intakeMetrics, in *Intake) error {
+	var errs [6]error
 	buffered, err := meter.Int64ObservableUpDownCounter(MetricBuffered,
 		metric.WithDescription("Memory that events waiting for the spool take."), metric.WithUnit("By"))
 	errs[0] = err
@@ -91,7 +93,10 @@ func observeIntake(meter metric.Meter, in *Intake) error {
 		metric.WithDescription("Our clock less the LQ server's, as far as pops tell: the least time from a call's start to its pop in the last 5 to 10 minutes."),
 		metric.WithUnit("s"))
 	errs[3] = err
-	_, errs[4] = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	pops, err := meter.Int64ObservableCounter(MetricPops,
+		metric.WithDescription("Screen-pops received and stored."), metric.WithUnit("{pop}"))
+	errs[4] = err
+	_, errs[5] = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(buffered, int64(in.Queued()))
 		o.ObserveInt64(limit, in.limit)
 		for server, count := range in.silence.counts() {
@@ -100,8 +105,15 @@ func observeIntake(meter metric.Meter, in *Intake) error {
 		for server, seconds := range in.clocks.offsets(time.Now()) {
 			o.ObserveFloat64(offset, seconds, serverOption(server))
 		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for c, stored := range m.known {
+			if c.labels.Reason == "" {
+				o.ObserveInt64(pops, stored.pops.Load(), stored.labels)
+			}
+		}
 		return nil
-	}, buffered, limit, silent, offset)
+	}, buffered, limit, silent, offset, pops)
 	return errors.Join(errs[:]...)
 }
 
@@ -170,30 +182,50 @@ func (in *Intake) Introduce(s Status) {
 	}
 }
 
-// recorder is one worker's way to count what was stored. It makes the options for
-// each combination of labels once: there are few, and making them costs more than
-// counting.
-type recorder struct {
-	metrics *intakeMetrics
-	clocks  *clocks
-	known   map[combination]*measurement
-}
-
 type combination struct {
 	server, source string
 	labels         Labels
 }
 
-// measurement holds options as slices, since one that is made for the call would
-// be an allocation.
+// measurement is what was stored of one combination. The options for it are made
+// once: there are few, and making them costs more than counting. They are slices,
+// since one that is made for the call would be an allocation.
 type measurement struct {
-	count   []metric.AddOption
-	latency []metric.RecordOption
-	clock   *clock
+	combination
+	// pops is counted here and observed when the metrics are read: to add to a counter
+	// of the SDK costs as much as to encode the pop.
+	pops        atomic.Int64
+	labels      metric.MeasurementOption
+	deadLetters []metric.AddOption
+	latency     []metric.RecordOption
+	clock       *clock
+}
+
+// of gives the measurement of c, which is of what came from o.
+func (m *intakeMetrics) of(c combination, o *Origin, clocks *clocks) *measurement {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.known[c]
+	if known == nil {
+		labels := c.labels.option(o)
+		known = &measurement{
+			combination: c, labels: labels, deadLetters: []metric.AddOption{labels},
+			latency: []metric.RecordOption{sourceOption(c.server, c.source)}, clock: clocks.of(c.server),
+		}
+		m.known[c] = known
+	}
+	return known
+}
+
+// recorder is one worker's way to count what was stored.
+type recorder struct {
+	metrics *intakeMetrics
+	clocks  *clocks
+	last    *measurement // which is mostly the next one too; nil for none
 }
 
 func (in *Intake) recorder() *recorder {
-	return &recorder{metrics: in.metrics, clocks: in.clocks, known: map[combination]*measurement{}}
+	return &recorder{metrics: in.metrics, clocks: in.clocks}
 }
 
 // record counts a stored item. began is the call's start, zero where that is not
@@ -203,20 +235,15 @@ func (r *recorder) record(ctx context.Context, it *item, labels Labels, began ti
 		return
 	}
 	c := combination{it.origin.Server, it.origin.Name, labels}
-	m := r.known[c]
-	if m == nil {
-		m = &measurement{
-			count:   []metric.AddOption{labels.option(it.origin)},
-			latency: []metric.RecordOption{sourceOption(it.origin.Server, it.origin.Name)},
-			clock:   r.clocks.of(it.origin.Server),
-		}
-		r.known[c] = m
+	if r.last == nil || r.last.combination != c {
+		r.last = r.metrics.of(c, it.origin, r.clocks)
 	}
+	m := r.last
 	if labels.Reason != "" {
-		r.metrics.deadLetters.Add(ctx, 1, m.count...)
+		r.metrics.deadLetters.Add(ctx, 1, m.deadLetters...)
 		return
 	}
-	r.metrics.pops.Add(ctx, 1, m.count...)
+	m.pops.Add(1)
 	r.metrics.spooled.Record(ctx, time.Since(it.at).Seconds(), m.latency...)
 	if !began.IsZero() {
 		m.clock.saw(it.at, began)

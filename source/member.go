@@ -142,6 +142,8 @@ func (f *Fleet) open(ctx context.Context, m *member) {
 		f.queue(m)
 		f.mu.Unlock()
 		return
+	default:
+		m.phase = memberEnding // from here on there is nothing to cancel
 	}
 	f.mu.Unlock()
 	if err != nil {

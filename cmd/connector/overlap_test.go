@@ -22,7 +22,7 @@ import (
 // two and back while the server sends each pop to all sessions of its agent.
 func TestReplicasThatConnectBeforeTheyCloseLoseAndDoubleNoPop(t *testing.T) {
 	lq, broker := startSimulator(t, lqsim.Options{Heartbeat: 100 * time.Millisecond, EverySession: true}), startNATS(t)
-	text := externalConfig(broker.url()) + "watch: false\nreplicas: {count: 1, index: 0, gain_delay: 3s, connect_before_close: true}\n"
+	text := externalConfig(broker.url()) + "watch: false\nreplicas: {count: 1, index: 0, gain_delay: 6s, connect_before_close: true}\n"
 	files := []string{writeConfig(t, text, lq), writeConfig(t, strings.Replace(text, "index: 0", "index: 1", 1), lq)}
 	first, second := start(t, files[0]), start(t, files[1])
 	holds(t, lq, slices.Clone(everyAgent)...)

@@ -189,7 +189,7 @@ func agentRange(n int) []string {
 
 // upgradeUnderLoad upgrades a connector again and again while pops come.
 func upgradeUnderLoad(t *testing.T, sessions int, rate float64, upgrades int) {
-	lq := startSimulator(t, lqsim.Options{Heartbeat: 500 * time.Millisecond, MaxUnanswered: 20})
+	lq := startSimulator(t, lqsim.Options{Heartbeat: 500 * time.Millisecond, MaxUnanswered: 60})
 	i := install(t, fmt.Sprintf(`
 sources: [{name: hq, type: session, address: "{LQ}", agents: ["1001-%d"], registration: 'op={{.Agent}},ch={{.Channel}};', dial_rate: 10000}]
 spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions), lq)

@@ -169,7 +169,7 @@ func (f *fakeSuccessor) hear0() {
 
 func TestWhenASuccessorDiesTheConnectorGoesOn(t *testing.T) {
 	const sessions = 100
-	lq := startSimulator(t, lqsim.Options{Heartbeat: 200 * time.Millisecond, MaxUnanswered: 20})
+	lq := startSimulator(t, lqsim.Options{Heartbeat: 200 * time.Millisecond, MaxUnanswered: 150})
 	listen := freeAddressFor(t, 5)
 	broker := startNATS(t)
 	i := install(t, fmt.Sprintf(`

@@ -91,8 +91,8 @@ func root(t *testing.T) string {
 func (f *figures) build() {
 	f.t.Helper()
 	f.binary = filepath.Join(f.t.TempDir(), "connector")
-	cmd := exec.CommandContext(f.t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", f.binary, "./cmd/connector")
-	cmd.Dir, cmd.Env = root(f.t), append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.CommandContext(f.t.Context(), "make", "--silent", "build", "OUT="+f.binary) //nolint:gosec // our own
+	cmd.Dir = root(f.t)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		f.t.Fatalf("%v: %s", err, out)
 	}

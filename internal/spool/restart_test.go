@@ -150,7 +150,9 @@ func TestAWaitingReaderIsToldOfARestartAndReadsOn(t *testing.T) {
 func TestALostConnectionRestartsTheServer(t *testing.T) {
 	s := openSpool(t, testOptions(t.TempDir()), quick)
 	before := s.current()
-	before.emits.Close()
+	if err := before.writer.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "a new server", func() bool { e := s.current(); return e != nil && e != before })
 	emitN(t, s, 1)
 }

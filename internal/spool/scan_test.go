@@ -116,7 +116,7 @@ func TestAScanShowsDamage(t *testing.T) {
 	s := openSpool(t, testOptions(dir))
 	ids := emitN(t, s, 100)
 	// Something that is no event of ours, as a version to come might write it.
-	if _, err := s.current().emits.RequestWithContext(testContext(t), "callpop.v1.hq.801", []byte("x")); err != nil {
+	if _, err := s.current().control.RequestWithContext(testContext(t), "callpop.v1.hq.801", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	closeSpool(t, s)

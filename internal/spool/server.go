@@ -31,13 +31,14 @@ const startTimeout = 10 * time.Second
 // makes another.
 type engine struct {
 	server *server.Server
-	// emits, reads and control are apart so that neither a reader's batch nor a
+	// writer, reads and control are apart so that neither a reader's batch nor a
 	// look at a stream's state delays an emit.
-	emits, reads *nats.Conn
-	control      *nats.Conn
-	js           jetstream.JetStream // on control
-	cursors      jetstream.KeyValue
-	gate         *gate
+	writer  *writer
+	reads   *nats.Conn
+	control *nats.Conn
+	js      jetstream.JetStream // on control
+	cursors jetstream.KeyValue
+	gate    *gate
 	// syncers bring the streams to disk; nil unless spool.sync is always.
 	syncers [len(streams)]*syncer
 	// recents are the newest events of each stream.
@@ -229,10 +230,17 @@ func (s *Spool) connect(ctx context.Context, e *engine) (err error) {
 	for _, c := range []struct {
 		conn **nats.Conn
 		name string
-	}{{&e.emits, "emit"}, {&e.reads, "read"}, {&e.control, "control"}} {
+	}{{&e.reads, "read"}, {&e.control, "control"}} {
 		if *c.conn, err = s.dial(e, c.name, s.logins.spool); err != nil {
 			return err
 		}
+	}
+	pipe, err := e.server.InProcessConn()
+	if err != nil {
+		return fmt.Errorf("connect to embedded server: %w", err)
+	}
+	if e.writer, err = newWriter(pipe, s.logins.spool, func(err error) { s.fault(e, err) }); err != nil {
+		return err
 	}
 	if e.js, err = jetstream.New(e.control); err != nil {
 		return fmt.Errorf("connect to embedded server: %w", err)
@@ -301,7 +309,10 @@ func (e *engine) retire() {
 // stop ends the engine and waits for it.
 func (e *engine) stop() {
 	e.retire()
-	for _, conn := range []*nats.Conn{e.emits, e.reads, e.control} {
+	if e.writer != nil {
+		e.writer.close()
+	}
+	for _, conn := range []*nats.Conn{e.reads, e.control} {
 		if conn != nil {
 			conn.Close()
 		}

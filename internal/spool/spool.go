@@ -46,8 +46,6 @@ type Spool struct {
 
 	acks  [len(streams)]atomic.Uint64
 	tails [len(streams)]tail
-	// messages holds *message.
-	messages sync.Pool
 
 	// life ends when Close is called.
 	life   context.Context
@@ -105,7 +103,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	}
 	s := &Spool{
 		config: o.Config, embedded: o.Embedded, logger: o.Logger,
-		faults: make(chan fault, 1), turns: make(chan turn), closed: make(chan struct{}), changed: make(chan struct{}), messages: sync.Pool{New: newMessage},
+		faults: make(chan fault, 1), turns: make(chan turn), closed: make(chan struct{}), changed: make(chan struct{}),
 		free: statfs, spaceInterval: spaceInterval, minBackoff: minBackoff, ackTimeout: ackTimeout,
 	}
 	if s.logger == nil {

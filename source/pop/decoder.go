@@ -50,20 +50,23 @@ func (d *Decoder) Decode(raw []byte, p *Pop) error {
 	}
 	p.Text = view(d.buf)
 
-	s, closed := trimClosing(p.Text)
-	var complete bool
-	switch f, wrong := parsePositional(s); {
+	s, complete := trimClosing(p.Text)
+	wrong := 0 // the part that is not as t1v1 has it
+	if beginsPositional(s) {
+		var f positional
+		if f, wrong = parsePositional(s); wrong < 0 {
+			d.positional(&f, p)
+			complete = complete || f.keys == "NA" || f.keys == "0"
+		}
+	}
+	switch {
 	case wrong < 0:
-		d.positional(&f, p)
-		complete = closed || f.keys == "NA" || f.keys == "0"
 	case s == "":
 		return &Error{Reason: Empty, Column: 1}
 	case !d.pairs(s, p):
 		return d.fail(p, Unrecognised, column(raw, wrong))
 	case p.Number == "" && p.SN == "" && p.ID == "":
 		return d.fail(p, NoCall, 1)
-	default:
-		complete = closed
 	}
 	p.Truncated = len(raw) == MaxLength && !complete
 	d.lend(p)

@@ -18,22 +18,29 @@ func KeyHash(raw []byte) (hash uint64, ok bool) {
 		return 0, false
 	}
 	s, _ := trimClosing(view(raw))
-	if f, wrong := parsePositional(s); wrong < 0 {
-		if f.ms == 0 {
-			return 0, false
+	if beginsPositional(s) {
+		if f, wrong := parsePositional(s); wrong < 0 {
+			if f.ms == 0 {
+				return 0, false
+			}
+			start := f.start
+			for start[0] == '0' { // as a number the start has no leading zeros
+				start = start[1:]
+			}
+			return hashKey(start, f.line), true
 		}
-		start := f.start
-		for start[0] == '0' { // as a number the start has no leading zeros
-			start = start[1:]
-		}
-		return hashKey(start, f.line), true
 	}
 	var id, sn string
 	var seenID, seenSN bool
 	for more := true; more; {
 		var part string
 		part, s, more = cutPart(s)
-		name, value, _ := cutPair(part)
+		var name, value string
+		if isUsual(part) {
+			name, value = part[:2], part[3:]
+		} else {
+			name, value, _ = cutPair(part)
+		}
 		switch keyOf(name) {
 		case keyID:
 			if !seenID {

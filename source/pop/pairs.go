@@ -1,6 +1,9 @@
 package pop
 
-import "strings"
+import (
+	"math/bits"
+	"strings"
+)
 
 // key is a known key of a key=value string.
 type key uint8
@@ -56,27 +59,58 @@ func keyOf(name string) key {
 	return keys
 }
 
-// cutPart splits off what is before the first comma.
+// cutPart splits off what is before the first comma. Most parts have less than
+// eight bytes, for which strings.IndexByte is a call too many.
 func cutPart(s string) (part, rest string, more bool) {
-	if i := strings.IndexByte(s, ','); i >= 0 {
-		return s[:i], s[i+1:], true
+	i := 0
+	for ; i < len(s)-7; i += 8 {
+		if found := commas(load64(s[i:])); found != 0 {
+			i += bits.TrailingZeros64(found) / 8
+			return s[:i], s[i+1:], true
+		}
+	}
+	for ; i < len(s); i++ {
+		if s[i] == ',' {
+			return s[:i], s[i+1:], true
+		}
 	}
 	return s, "", false
 }
 
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+// commas has the top bit set of each of the eight bytes of w that is a comma; and
+// perhaps of some above the lowest one.
+func commas(w uint64) uint64 {
+	w ^= ones * ','
+	return (w - ones) &^ w & tops
+}
+
+// load64 returns the first eight bytes of s, the first one lowest.
+func load64(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
 // cutPair splits a part name=value at its first "="; a part without one, or
-// without a name, is all value. Both are trimmed. In the usual case there is
-// nothing to trim and the name has two letters.
+// without a name, is all value. Both are trimmed.
 func cutPair(part string) (name, value string, ok bool) {
-	if len(part) > 3 && part[2] == '=' && part[0] > '=' && part[1] > '=' && part[3] > ' ' && part[len(part)-1] > ' ' {
-		return part[:2], part[3:], true
-	}
 	if i := strings.IndexByte(part, '='); i > 0 {
 		if name = trim(part[:i]); name != "" {
 			return name, trim(part[i+1:]), true
 		}
 	}
 	return "", trim(part), false
+}
+
+// isUsual reports whether a part is a name of two letters, "=" and a value, with
+// nothing to trim: what nearly every part is, for which cutPair is a call too many.
+func isUsual(part string) bool {
+	return len(part) > 3 && part[2] == '=' && part[0] > '=' && part[1] > '=' && part[3] > ' ' && part[len(part)-1] > ' '
 }
 
 // pairs reads the key=value parts of s, trimmed and without its closing
@@ -87,10 +121,15 @@ func (d *Decoder) pairs(s string, p *Pop) bool {
 	for more := true; more; {
 		var part string
 		part, s, more = cutPart(s)
-		name, value, ok := cutPair(part)
-		if !ok {
-			d.addExtra(unparsed, value)
-			continue
+		var name, value string
+		if isUsual(part) {
+			name, value = part[:2], part[3:]
+		} else {
+			var ok bool
+			if name, value, ok = cutPair(part); !ok {
+				d.addExtra(unparsed, value)
+				continue
+			}
 		}
 		k := keyOf(name)
 		if k == keys || seen&(1<<k) != 0 {
@@ -106,8 +145,10 @@ func (d *Decoder) pairs(s string, p *Pop) bool {
 
 	p.Format = shown(seen)
 	if h := values[keyH]; h != p.Format && h != "" {
-		if h == T1V3 || h == T1V4 || h == T1V5 {
-			p.Format = max(p.Format, h)
+		for _, format := range [...]string{T1V3, T1V4, T1V5} {
+			if h == format { // not h itself, which goes with the buffer: the format is a label
+				p.Format = max(p.Format, format)
+			}
 		}
 		if h != p.Format {
 			p.Declared = h

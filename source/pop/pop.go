@@ -28,7 +28,7 @@ const (
 type Pop struct {
 	// Format is the newer of what H says and what the keys show: da or mb make it
 	// t1v5, ty or so t1v4, op or sn t1v3, any other t1v2. A positional string is
-	// t1v1, a callback callback.
+	// t1v1, a callback callback. It is one of the constants and stays valid.
 	Format string
 	// Declared is H's own word, only where it differs from Format.
 	Declared string

@@ -26,7 +26,7 @@ const (
 // the shape of t1v1. Else wrong is the index of the first field that has not; it
 // is -1 for a t1v1 pop.
 func parsePositional(s string) (f positional, wrong int) {
-	if s == "" || s[0] != ',' && !isDigit(s[0]) {
+	if !beginsPositional(s) {
 		return f, 0
 	}
 	more := true
@@ -55,6 +55,10 @@ func parsePositional(s string) (f positional, wrong int) {
 	}
 	return f, -1
 }
+
+// beginsPositional reports whether s, trimmed, begins as t1v1 does; key=value strings
+// do not.
+func beginsPositional(s string) bool { return s != "" && (s[0] == ',' || isDigit(s[0])) }
 
 func (d *Decoder) positional(f *positional, p *Pop) {
 	p.Format = T1V1

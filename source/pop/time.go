@@ -38,16 +38,15 @@ func parseClock(s string) (seconds int64, ok bool) {
 	if len(s) != 12 {
 		return 0, false
 	}
-	var v [6]int64
-	for i := range v {
-		tens, ones := s[2*i]-'0', s[2*i+1]-'0'
-		if tens > 9 || ones > 9 {
-			return 0, false
-		}
-		v[i] = int64(tens)*10 + int64(ones)
+	// Two digits to a lane of 16 bits: YY MM DD HH, and 00 00 MM SS.
+	first, last := load64(s), load64(s[4:])&^0xFFFFFFFF|'0'*(ones>>32)
+	if !areDigits(first) || !areDigits(last) {
+		return 0, false
 	}
-	year, month, day := v[0], v[1], v[2]
-	if month < 1 || month > 12 || day < 1 || v[3] > 23 || v[4] > 59 || v[5] > 59 {
+	first, last = twoDigits(first), twoDigits(last)
+	year, month, day, hour := lane(first, 0), lane(first, 1), lane(first, 2), lane(first, 3)
+	minute, second := lane(last, 2), lane(last, 3)
+	if month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	leap := int64(0)
@@ -65,8 +64,24 @@ func parseClock(s string) (seconds int64, ok bool) {
 	if month > 2 {
 		days += leap
 	}
-	return epoch2000 + days*86400 + v[3]*3600 + v[4]*60 + v[5], true
+	return epoch2000 + days*86400 + hour*3600 + minute*60 + second, true
 }
+
+// areDigits reports whether each of the eight bytes of w is a digit.
+func areDigits(w uint64) bool {
+	w ^= ones * '0' // digits are below 10 then, all others not
+	return (w|(w&^tops+ones*(0x80-10)))&tops == 0
+}
+
+// twoDigits gives the numbers that the eight digits of w say two by two, each in 16
+// bits, the first lowest.
+func twoDigits(w uint64) uint64 {
+	w &= ones * 0x0F
+	return (w*10 + w>>8) & 0x00FF00FF00FF00FF
+}
+
+// lane returns the i-th 16 bits of w.
+func lane(w uint64, i int) int64 { return int64(w >> (16 * i) & 0xFFFF) }
 
 // zone turns clock readings of one location into times. time.Date looks the
 // offset up each time, twice where the zone is not UTC; zone remembers it with the

@@ -78,6 +78,25 @@ func TestClockDigits(t *testing.T) {
 	}
 }
 
+func TestAClockReadingHasDigitsOnly(t *testing.T) {
+	for at := range 12 {
+		for c := range 256 {
+			s := []byte("000101000000")
+			s[at] = byte(c)
+			_, ok := parseClock(string(s))
+			// What the others make of it: months to 11, days to 31, hours to 20.
+			limit := [...]byte{9, 9, 1, 9, 3, 9, 2, 9, 5, 9, 5, 9}[at]
+			want := c >= '0' && c <= '0'+int(limit)
+			if c == '0' && (at == 3 || at == 5) {
+				want = false // no month, no day is zero
+			}
+			if ok != want {
+				t.Errorf("%q: got %v, want %v", s, ok, want)
+			}
+		}
+	}
+}
+
 func TestMilliseconds(t *testing.T) {
 	for s, want := range map[string]int64{
 		"1": 1, "564646465266": 564646465266, "7258118399999": 7258118399999, "0000000000001": 1,
