@@ -54,10 +54,11 @@ func boundMemory(ctx context.Context) {
 	}
 }
 
-// neededMemory is what the newest collection left on the heap, and what is not on it.
-func neededMemory() (heap, rest uint64) {
+// neededMemory is what the newest collection left on the heap, what stacks take, and
+// what else is not on the heap.
+func neededMemory() (heap, stacks, rest uint64) {
 	samples := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"},
+		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
 	}
@@ -66,12 +67,13 @@ func neededMemory() (heap, rest uint64) {
 	for _, s := range samples[2:] {
 		rest -= min(rest, s.Value.Uint64())
 	}
-	return samples[0].Value.Uint64(), rest
+	return samples[0].Value.Uint64(), samples[2].Value.Uint64(), rest
 }
 
-// memoryLimit is the limit, in bytes, for so much that is needed.
-func memoryLimit(heap, rest uint64) int64 {
-	return int64(max(roomyMemory, heap+heap*roomyShare/100+rest)) //nolint:gosec // far from 8 EiB
+// memoryLimit is the limit, in bytes, for so much that is needed. Go's own pace counts
+// stacks as well.
+func memoryLimit(heap, stacks, rest uint64) int64 {
+	return int64(max(roomyMemory, heap+(heap+stacks)*roomyShare/100+stacks+rest)) //nolint:gosec // far from 8 EiB
 }
 
 const (

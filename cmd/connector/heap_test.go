@@ -12,23 +12,23 @@ import (
 
 func TestMemoryIsBoundedByWhatIsNeeded(t *testing.T) {
 	for _, c := range []struct {
-		name       string
-		heap, rest uint64
-		want       int64
+		name               string
+		heap, stacks, rest uint64
+		want               int64
 	}{
-		{"little", 20 << 20, 15 << 20, 96 << 20},
-		{"much", 200 << 20, 20 << 20, 420 << 20},
+		{"little", 20 << 20, 1 << 20, 15 << 20, 96 << 20},
+		{"much", 200 << 20, 20 << 20, 20 << 20, 460 << 20},
 	} {
-		if got := memoryLimit(c.heap, c.rest); got != c.want {
+		if got := memoryLimit(c.heap, c.stacks, c.rest); got != c.want {
 			t.Errorf("%s: limit %d, want %d", c.name, got, c.want)
 		}
 	}
 	// The measured one grows with what is held.
 	held := make([]byte, 128<<20)
 	runtime.GC()
-	heap, rest := neededMemory()
-	if heap < 128<<20 || rest == 0 || rest > 128<<20 {
-		t.Errorf("needed are %d on the heap and %d besides, with 128 MiB held", heap, rest)
+	heap, stacks, rest := neededMemory()
+	if heap < 128<<20 || stacks == 0 || stacks > 128<<20 || rest == 0 || rest > 128<<20 {
+		t.Errorf("needed are %d on the heap, %d of stacks and %d besides, with 128 MiB held", heap, stacks, rest)
 	}
 	runtime.KeepAlive(held)
 }
