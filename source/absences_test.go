@@ -1,6 +1,9 @@
 package source
 
 import (
+	"encoding/json"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 )
@@ -10,14 +13,11 @@ func TestAnAbsenceOutlivesStartsInWhichTheAgentNeverCame(t *testing.T) {
 	const up, down, never = "801", "802", "803"
 	next := func(a *Absences, alive time.Time) *Absences {
 		t.Helper()
-		saved, err := a.Save()
-		if err != nil {
-			t.Fatal(err)
+		saved := a.Save()
+		if again := a.Save(); again != nil {
+			t.Errorf("a second save without a change: %s", again)
 		}
-		if again, err := a.Save(); again != nil || err != nil {
-			t.Errorf("a second save without a change: %s, %v", again, err)
-		}
-		a, err = NewAbsences(saved, alive)
+		a, err := NewAbsences(saved, alive)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,5 +74,24 @@ func TestAbsencesThatCannotBeReadBeginWhenTheConnectorLastRan(t *testing.T) {
 	}
 	if got := a.Since("hq", "801"); !got.Equal(alive) {
 		t.Errorf("got %v, want %v", got, alive)
+	}
+}
+
+func TestSavedAbsencesAreTheSameJSONWhateverAnAgentIsCalled(t *testing.T) {
+	a, want := NoAbsences(), map[string]time.Time{}
+	if got := string(a.Save()); got != "" {
+		t.Errorf("saved %s before anything changed", got)
+	}
+	since := time.Date(2026, 11, 23, 9, 30, 0, 120, time.UTC)
+	for i, agent := range []string{"801", "", `8"01\`, "坐席", "8\x01\xff01", "<801>"} {
+		at := since.Add(time.Duration(i) * time.Second)
+		a.Begin("hq", agent, at)
+		want["hq/"+strings.ToValidUTF8(agent, "\ufffd")] = at
+	}
+	a.End("hq", "802")
+	want["hq/802"] = time.Time{}
+	var got map[string]time.Time
+	if err := json.Unmarshal(a.Save(), &got); err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }

@@ -149,7 +149,7 @@ func (f *Fleet) Agent(id string) (AgentStatus, bool) {
 func (m *member) status() AgentStatus {
 	return AgentStatus{
 		ID: m.origin.Agent, Channel: m.origin.Channel,
-		State: m.state, Since: m.since, Cause: m.detail, LastPop: m.origin.LastPop(),
+		State: m.state, Since: m.since.time(), Cause: m.detail, LastPop: m.origin.LastPop(),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/time/rate"
@@ -24,13 +23,18 @@ type Connect func(ctx context.Context, o *Origin) (Session, error)
 // Session is one that was opened.
 type Session interface {
 	// Read takes what the server sends until the session breaks, and says why; it
-	// never returns nil. It calls heard at the first byte.
+	// never returns nil. It calls heard at the first byte. [ErrAgain] is no end: it is
+	// to be called again at once, on a goroutine of its own.
 	Read(heard func()) error
 	// Leave tells the server that the session ends. Read then takes what was on its
 	// way, and returns. It does not block, may be called at any time, before Read
 	// and after it too, and more than once.
 	Leave()
 }
+
+// ErrAgain is what a [Session]'s Read returns when its goroutine's stack has grown: one
+// that waits never gets its first, small stack back, a new one has it.
+var ErrAgain = errors.New("the session goes on")
 
 // Ended is how a session ended.
 type Ended struct {
@@ -89,6 +93,7 @@ type Fleet struct {
 	agents sync.WaitGroup // the members that have not ended
 	dials  metric.Int64Counter
 	ends   metric.Int64Counter
+	labels sourceLabels
 
 	mu sync.Mutex // guards what follows, and what members hold
 	// listed are the origins that were set last, members those that there are,
@@ -103,7 +108,9 @@ type Fleet struct {
 	up, wanted int
 	short      bool
 	// due are the members to dial for, in order; some may have gone.
-	due               []*member
+	due []*member
+	// attempts holds a token for each attempt under way.
+	attempts          chan struct{}
 	reconnectInterval time.Duration
 	phase             fleetPhase
 	// paused: nothing is dialled, see Pause. parted: the sessions are another
@@ -134,6 +141,7 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	f := &Fleet{
 		o: o, members: map[string]*member{}, short: true,
 		reconnectInterval: o.ReconnectInterval, wake: make(chan struct{}, 1),
+		attempts: make(chan struct{}, maxAttempts),
 	}
 	var errs [2]error
 	f.dials, errs[0] = o.Meter.Int64Counter("callpop.session.dials",
@@ -150,7 +158,7 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 // expect prepares for the listed agents before the first dial. mu is held.
 func (f *Fleet) expect() {
 	for _, o := range f.listed[:min(1, len(f.listed))] {
-		f.dials.Add(context.Background(), 0, f.labels(o)) // from the start, for rates
+		f.dials.Add(context.Background(), 0, f.labels.of(o)...) // from the start, for rates
 	}
 	// What is known of them is kept before anybody saves it: a run that ends at once
 	// must not shorten a gap.
@@ -232,8 +240,16 @@ func (f *Fleet) stop() {
 	f.due = nil
 }
 
+// maxAttempts is how many sessions may be opening at a time: what a server that answers
+// within 25 ms has under way at 10,000 dials a second. Where more are, they wait for the
+// processor or for one that does not answer, each on a stack that dialling has made
+// large; and where most stacks are large, the runtime starts every goroutine with a
+// large one, which those that hold sessions would keep for good.
+const maxAttempts = 256
+
 // dispatch gives the members whose turn it is to dial, at the server's dial rate,
-// until ctx is done, each with the context of its attempt.
+// until ctx is done, each with the context of its attempt, for which it has put a
+// token into attempts.
 func (f *Fleet) dispatch(ctx context.Context) iter.Seq2[*member, context.Context] {
 	return func(yield func(*member, context.Context) bool) {
 		for {
@@ -245,10 +261,18 @@ func (f *Fleet) dispatch(ctx context.Context) iter.Seq2[*member, context.Context
 					return
 				}
 			}
+			select {
+			case f.attempts <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
 			if f.o.DialRate.Wait(ctx) != nil || ctx.Err() != nil {
 				return
 			}
-			if m, dial := f.takeDue(ctx); m != nil && !yield(m, dial) {
+			m, dial := f.takeDue(ctx)
+			if m == nil {
+				<-f.attempts
+			} else if !yield(m, dial) {
 				return
 			}
 		}
@@ -261,6 +285,9 @@ func (f *Fleet) anyDue() bool {
 	defer f.mu.Unlock()
 	for len(f.due) > 0 && f.due[0].phase != memberDue {
 		f.due = f.due[1:]
+	}
+	if len(f.due) == 0 {
+		f.due = nil // the memory of thousands that were due
 	}
 	return len(f.due) > 0 && !f.paused
 }
@@ -279,8 +306,4 @@ func (f *Fleet) takeDue(ctx context.Context) (*member, context.Context) {
 		}
 	}
 	return nil, nil
-}
-
-func (f *Fleet) labels(o *Origin) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String("server", o.Server), attribute.String("source", o.Name))
 }

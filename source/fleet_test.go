@@ -89,6 +89,81 @@ func newFleet(t *testing.T, o FleetOptions) *Fleet {
 
 var errRefused = &Ended{State: schema.Failed, Reason: "refused", Err: errors.New("connection refused")}
 
+func TestNoMoreSessionsAreOpeningAtATimeThanStacksStaySmallWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const agents = maxAttempts + 50
+		var mu sync.Mutex
+		opening, most, opened := 0, 0, 0
+		f := newFleet(t, FleetOptions{
+			Origins: origins(agents), Report: (&history{}).report, DialRate: NewDialRate(100_000),
+			Connect: func(ctx context.Context, o *Origin) (Session, error) {
+				mu.Lock()
+				opening++
+				opened++
+				most = max(most, opening)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				opening--
+				mu.Unlock()
+				return attempt(func(ctx context.Context, _ *Origin, heard func()) error {
+					heard()
+					<-ctx.Done()
+					return ctx.Err()
+				}).connect(ctx, o)
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		time.Sleep(1500 * time.Millisecond)
+		if got := f.Up(); got != maxAttempts {
+			t.Errorf("%d are up after the first second, want %d", got, maxAttempts)
+		}
+		time.Sleep(time.Second)
+		if got := f.Up(); got != agents {
+			t.Errorf("%d are up in the end, want %d", got, agents)
+		}
+		cancel()
+		<-done
+		if most != maxAttempts || opened != agents {
+			t.Errorf("%d were opening at a time and %d in all, want %d and %d", most, opened, maxAttempts, agents)
+		}
+	})
+}
+
+func TestASessionThatIsReadAgainGoesOnUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h history
+		reads := 0
+		again := attempt(func(ctx context.Context, _ *Origin, heard func()) error {
+			reads++
+			if reads == 1 {
+				heard()
+			}
+			if reads < 4 {
+				return ErrAgain
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		f := newFleet(t, FleetOptions{Origins: origins(1), Report: h.report, Connect: again.connect})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		synctest.Wait()
+		if got := f.Up(); got != 1 || reads != 4 {
+			t.Errorf("%d are up after %d reads, want 1 after 4", got, reads)
+		}
+		cancel()
+		<-done
+		want := []schema.SessionState{schema.Connecting, schema.Connected, schema.Closed}
+		if got := h.states("801"); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
 func TestAFleetReportsEachChangeOnceAndItsGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h history

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/callpop/connector/schema"
@@ -101,8 +102,8 @@ func (f *Fleet) HandOver() (all []Handed, quiet bool) {
 			return nil, false
 		}
 		all = append(all, Handed{
-			Agent: m.origin.Agent, Channel: m.origin.Channel, State: m.state, Since: m.since, Detail: m.detail,
-			DownSince: m.downSince, UpAt: m.upAt, LastPop: m.origin.LastPop(), Failures: m.failures, Session: m.session,
+			Agent: m.origin.Agent, Channel: m.origin.Channel, State: m.state, Since: m.since.time(), Detail: m.detail,
+			DownSince: m.downSince.time(), UpAt: m.upAt.time(), LastPop: m.origin.LastPop(), Failures: int(m.failures), Session: m.session,
 		})
 	}
 	return all, true
@@ -129,10 +130,10 @@ func (f *Fleet) Part() {
 
 // part forgets a member. mu is held.
 func (f *Fleet) part(m *member) {
-	if !m.upAt.IsZero() && m.cause == "" {
+	if m.upAt != 0 && m.cause == "" {
 		f.up--
 	}
-	m.phase, m.session, m.upAt = memberGone, nil, time.Time{}
+	m.phase, m.session, m.upAt = memberGone, nil, 0
 	if f.members[m.origin.Agent] == m {
 		delete(f.members, m.origin.Agent)
 		f.agents.Done()
@@ -193,8 +194,8 @@ func (f *Fleet) begin(now time.Time) {
 // adopt makes the member of an agent that was another process's. mu is held.
 func (f *Fleet) adopt(h *Handed) {
 	m := &member{
-		origin: h.Origin, edit: f.edit, state: h.State, since: h.Since, detail: h.Detail,
-		downSince: h.DownSince, failures: h.Failures, upAt: h.UpAt,
+		origin: h.Origin, edit: f.edit, state: h.State, since: instantOf(h.Since), detail: h.Detail,
+		downSince: instantOf(h.DownSince), failures: int32(max(0, min(h.Failures, math.MaxInt32))), upAt: instantOf(h.UpAt),
 	}
 	h.Origin.state = h.State
 	if !h.LastPop.IsZero() {
@@ -205,7 +206,7 @@ func (f *Fleet) adopt(h *Handed) {
 	switch {
 	case h.Session != nil:
 		m.phase, m.session = memberHeld, h.Session
-		if !m.upAt.IsZero() {
+		if m.upAt != 0 {
 			f.up++
 		}
 		go f.hold(m, h.Session)

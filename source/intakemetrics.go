@@ -52,6 +52,7 @@ type intakeMetrics struct {
 	dropped     metric.Int64Counter
 	gaps        metric.Float64Counter
 	spooled     metric.Float64Histogram
+	labels      sourceLabels
 
 	mu sync.Mutex // guards what follows
 	// known is what was stored so far, by its labels.
@@ -125,15 +126,40 @@ func sourceOption(server, source string) metric.MeasurementOption {
 		attribute.String("server", server), attribute.String("source", source)))
 }
 
+// sourceLabels are the labels server and source of each pair of them, made once:
+// there are few, and thousands of sessions are counted in a second.
+type sourceLabels struct {
+	mu    sync.Mutex // guards known
+	known map[sourceName][]metric.AddOption
+}
+
+type sourceName struct{ server, source string }
+
+// of are the labels of o's source.
+func (l *sourceLabels) of(o *Origin) []metric.AddOption {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name := sourceName{o.Server, o.Name}
+	labels := l.known[name]
+	if labels == nil {
+		if l.known == nil {
+			l.known = map[sourceName][]metric.AddOption{}
+		}
+		labels = []metric.AddOption{sourceOption(name.server, name.source)}
+		l.known[name] = labels
+	}
+	return labels
+}
+
 func (m *intakeMetrics) drop(o *Origin) {
-	m.dropped.Add(context.Background(), 1, sourceOption(o.Server, o.Name))
+	m.dropped.Add(context.Background(), 1, m.labels.of(o)...)
 }
 
 func (m *intakeMetrics) gap(o *Origin, g *schema.Gap) {
 	if g == nil || !g.To.After(g.From) {
 		return
 	}
-	m.gaps.Add(context.Background(), g.To.Sub(g.From).Seconds(), sourceOption(o.Server, o.Name))
+	m.gaps.Add(context.Background(), g.To.Sub(g.From).Seconds(), m.labels.of(o)...)
 }
 
 // decodeReasons are the values of reason: why a pop could not be decoded, in the

@@ -14,11 +14,11 @@ import (
 )
 
 // member is one agent of a fleet, whose mutex guards it. Its session lives here
-// and nowhere else.
+// and nowhere else. There are as many as agents, whether they have sessions or not:
+// it is kept small.
 type member struct {
 	// origin is changed only while there is neither session nor attempt.
 	origin *Origin
-	phase  memberPhase
 	// cause is why the member leaves; empty while it does not. next is then whom to
 	// open a session for once this one has ended; nil for nobody.
 	cause string
@@ -27,20 +27,21 @@ type member struct {
 	edit uint64
 
 	cancel  context.CancelFunc // of the attempt, while dialling
-	again   bool               // the attempt was cancelled by a pause: it is made again
 	session Session            // while held
 	timer   *time.Timer        // while waiting
 
 	// state is the last one reported, at since, because of detail.
 	state  schema.SessionState
-	since  time.Time
+	since  instant
 	detail string
 	// downSince is when the last live session was last heard.
-	downSince time.Time
-	// failures counts attempts since a session last held.
-	failures int
+	downSince instant
 	// upAt is when the session was first heard; zero while it was not.
-	upAt time.Time
+	upAt instant
+	// failures counts attempts since a session last held.
+	failures int32
+	phase    memberPhase
+	again    bool // the attempt was cancelled by a pause: it is made again
 }
 
 type memberPhase uint8
@@ -56,7 +57,7 @@ const (
 
 // add makes a member and has it dialled. mu is held.
 func (f *Fleet) add(o *Origin, downSince time.Time) {
-	m := &member{origin: o, downSince: downSince, edit: f.edit}
+	m := &member{origin: o, downSince: instantOf(downSince), edit: f.edit}
 	o.DownSince = time.Time{} // which says nothing about a session after the first
 	f.members[o.Agent] = m
 	f.o.Absences.Begin(o.Name, o.Agent, downSince)
@@ -78,7 +79,7 @@ func (f *Fleet) queue(m *member) {
 // leave ends what a member has, in order; what follows is for next, or for nobody.
 // mu is held. A member that is leaving must not be told again.
 func (f *Fleet) leave(m *member, next *Origin, cause string) {
-	if !m.upAt.IsZero() {
+	if m.upAt != 0 {
 		f.up--
 	}
 	m.cause, m.next = cause, next
@@ -119,14 +120,15 @@ func (f *Fleet) left(m *member) {
 	f.agents.Done()
 }
 
-// open makes one attempt.
+// open makes one attempt, and takes its token from attempts.
 //
 // Opening and holding are done on goroutines of their own, because a stack that
 // has grown stays grown for as long as its goroutine waits: what needs depth, such
 // as dialling and logging, is over when the session waits for its next byte, as
 // ten thousand of them do nearly all the time.
 func (f *Fleet) open(ctx context.Context, m *member) {
-	f.dials.Add(ctx, 1, f.labels(m.origin))
+	defer func() { <-f.attempts }()
+	f.dials.Add(ctx, 1, f.labels.of(m.origin)...)
 	session, err := f.o.Connect(ctx, m.origin)
 	f.mu.Lock()
 	m.cancel()
@@ -154,7 +156,7 @@ func (f *Fleet) open(ctx context.Context, m *member) {
 	go f.hold(m, session)
 }
 
-// hold reads until the session breaks.
+// hold reads until the session breaks, or has it read on with a small stack.
 func (f *Fleet) hold(m *member, s Session) {
 	err := s.Read(func() {
 		done := make(chan struct{})
@@ -164,13 +166,18 @@ func (f *Fleet) hold(m *member, s Session) {
 		}()
 		<-done
 	})
+	if errors.Is(err, ErrAgain) {
+		go f.hold(m, s)
+		return
+	}
 	f.ended(m, err)
 }
 
 // heard notes the first byte over a new session.
 func (f *Fleet) heard(m *member) {
+	now := time.Now()
 	f.mu.Lock()
-	m.upAt = time.Now()
+	m.upAt = instantOf(now)
 	f.o.Absences.End(m.origin.Name, m.origin.Agent)
 	if m.cause == "" {
 		f.up++
@@ -180,8 +187,8 @@ func (f *Fleet) heard(m *member) {
 		f.short = false
 	}
 	up, change := f.up, f.note(m, SessionChange{
-		State: schema.Connected, At: m.upAt,
-		Gap: &schema.Gap{From: m.downSince.UTC(), To: m.upAt.UTC()},
+		State: schema.Connected, At: now,
+		Gap: &schema.Gap{From: m.downSince.time().UTC(), To: now.UTC()},
 	})
 	f.mu.Unlock()
 	f.publish(m.origin, change)
@@ -201,26 +208,26 @@ func (f *Fleet) ended(m *member, err error) {
 	now := time.Now()
 	end := &Ended{State: schema.Failed, Reason: "other", Err: err}
 	errors.As(err, &end)
-	f.ends.Add(context.Background(), 1, f.labels(m.origin), metric.WithAttributes(attribute.String("reason", end.Reason)))
+	f.ends.Add(context.Background(), 1, sourceOption(m.origin.Server, m.origin.Name), metric.WithAttributes(attribute.String("reason", end.Reason)))
 
 	f.mu.Lock()
 	m.phase, m.session = memberEnding, nil
-	wasUp := !m.upAt.IsZero()
+	wasUp := m.upAt != 0
 	if wasUp {
-		m.downSince = end.LastHeard
-		f.o.Absences.Begin(m.origin.Name, m.origin.Agent, m.downSince)
+		m.downSince = instantOf(end.LastHeard)
+		f.o.Absences.Begin(m.origin.Name, m.origin.Agent, end.LastHeard)
 		// A server that answers and hangs up at once gets no quicker attempts.
-		if now.Sub(m.upAt) > f.reconnectInterval {
+		if now.Sub(m.upAt.time()) > f.reconnectInterval {
 			m.failures = 0
 		}
-		m.upAt = time.Time{}
+		m.upAt = 0
 		if m.cause == "" {
 			f.up--
 			f.short = true
 		}
 	}
 	m.failures++
-	var change *notice
+	var change notice
 	if m.cause == "" && (wasUp || m.state == schema.Connecting) {
 		change = f.note(m, SessionChange{State: end.State, At: now, Cause: end.Err.Error()})
 	}
@@ -263,23 +270,24 @@ func (f *Fleet) await(m *member) {
 	m.timer = timer
 }
 
-// notice is a change that was noted and is to be published.
+// notice is a change that was noted and is to be published; without a state there is
+// none.
 type notice struct {
 	SessionChange
 	before schema.SessionState
 }
 
 // note remembers a change for [Fleet.Agents]. mu is held.
-func (f *Fleet) note(m *member, change SessionChange) *notice {
-	n := &notice{change, m.state}
-	m.state, m.since, m.detail = change.State, change.At, change.Cause
+func (f *Fleet) note(m *member, change SessionChange) notice {
+	n := notice{change, m.state}
+	m.state, m.since, m.detail = change.State, instantOf(change.At), change.Cause
 	return n
 }
 
-// publish reports what was noted; nil is nothing. Of one member only one caller at
+// publish reports what was noted. Of one member only one caller at
 // a time has a notice.
-func (f *Fleet) publish(o *Origin, n *notice) {
-	if n == nil {
+func (f *Fleet) publish(o *Origin, n notice) {
+	if n.State == "" {
 		return
 	}
 	f.o.Report(o, n.SessionChange)
@@ -292,9 +300,13 @@ func (f *Fleet) publish(o *Origin, n *notice) {
 	case n.State == schema.Connected && n.before != schema.Connecting:
 		level = slog.LevelInfo
 	}
+	ctx := context.Background()
+	if !f.o.Logger.Enabled(ctx, level) {
+		return
+	}
 	attributes := []any{"server", o.Server, "agent", o.Agent}
 	if n.Cause != "" {
 		attributes = append(attributes, "cause", n.Cause)
 	}
-	f.o.Logger.Log(context.Background(), level, "session "+string(n.State), attributes...)
+	f.o.Logger.Log(ctx, level, "session "+string(n.State), attributes...)
 }

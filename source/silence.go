@@ -33,9 +33,11 @@ const (
 // share at its last pop, so that counting is one addition a pop, and finding the
 // silent ones one subtraction a session, now and then.
 type silence struct {
-	mu       sync.Mutex // guards what follows
-	servers  map[string]*peers
-	sessions map[listenerKey]*listener
+	mu      sync.Mutex // guards what follows
+	servers map[string]*peers
+	// sources has the sessions that are up of each source, by agent. An agent's
+	// connections through one source are one session: a relay reports them so.
+	sources map[string]map[string]listener
 }
 
 // peers are the sessions of one server.
@@ -45,43 +47,47 @@ type peers struct {
 	silent int
 }
 
-// listenerKey tells sessions apart. An agent's connections through one source are
-// one session: a relay reports them so.
-type listenerKey struct{ source, agent string }
-
-// listener is a session that is up.
+// listener is a session that is up. It is small, and part of its map: there are as
+// many as sessions.
 type listener struct {
 	peers *peers
 	// since and share are the time and the server's share when it came up, or at
 	// its last pop.
-	since  time.Time
+	since  instant
 	share  float64
 	silent bool
 }
 
 func newSilence() *silence {
-	return &silence{servers: map[string]*peers{}, sessions: map[listenerKey]*listener{}}
+	return &silence{servers: map[string]*peers{}, sources: map[string]map[string]listener{}}
 }
 
 // session notes what state the session of an origin is in from at on.
 func (s *silence) session(o *Origin, state schema.SessionState, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := listenerKey{o.Name, o.Agent}
-	l := s.sessions[key]
+	l, up := s.sources[o.Name][o.Agent]
 	switch {
-	case state == schema.Connected && l == nil:
+	case state == schema.Connected && !up:
 		p := s.servers[o.Server]
 		if p == nil {
 			p = &peers{}
 			s.servers[o.Server] = p
 		}
 		p.up++
-		s.sessions[key] = &listener{peers: p, since: at, share: p.share}
-	case state != schema.Connected && l != nil:
+		agents := s.sources[o.Name]
+		if agents == nil {
+			agents = map[string]listener{}
+			s.sources[o.Name] = agents
+		}
+		agents[o.Agent] = listener{peers: p, since: instantOf(at), share: p.share}
+	case state != schema.Connected && up:
 		l.peers.up--
 		l.speak()
-		delete(s.sessions, key)
+		delete(s.sources[o.Name], o.Agent)
+		if len(s.sources[o.Name]) == 0 {
+			delete(s.sources, o.Name)
+		}
 	}
 }
 
@@ -89,13 +95,14 @@ func (s *silence) session(o *Origin, state schema.SessionState, at time.Time) {
 func (s *silence) popped(o *Origin, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.sessions[listenerKey{o.Name, o.Agent}]
-	if l == nil {
+	l, up := s.sources[o.Name][o.Agent]
+	if !up {
 		return // a callback, or a session that has just ended
 	}
 	l.peers.share += 1 / float64(l.peers.up)
-	l.since, l.share = at, l.peers.share
+	l.since, l.share = instantOf(at), l.peers.share
 	l.speak()
+	s.sources[o.Name][o.Agent] = l
 }
 
 // speak ends a session's silence.
@@ -129,13 +136,16 @@ func (s *silence) look(now time.Time) map[*peers][]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := map[*peers][]string{}
-	for key, l := range s.sessions {
-		if l.silent || now.Sub(l.since) < silentAfter || l.peers.share-l.share < silentPops {
-			continue
+	for _, agents := range s.sources {
+		for agent, l := range agents {
+			if l.silent || now.Sub(l.since.time()) < silentAfter || l.peers.share-l.share < silentPops {
+				continue
+			}
+			l.silent = true
+			l.peers.silent++
+			agents[agent] = l
+			found[l.peers] = append(found[l.peers], agent)
 		}
-		l.silent = true
-		l.peers.silent++
-		found[l.peers] = append(found[l.peers], key.agent)
 	}
 	return found
 }

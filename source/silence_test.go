@@ -86,8 +86,8 @@ func TestAGapReportedWithinASessionDoesNotCountItTwice(t *testing.T) {
 	}
 	s.session(o, schema.Closed, start.Add(time.Minute))
 	s.session(o, schema.Closed, start.Add(time.Minute))
-	if got := s.servers["hq"].up; got != 0 || len(s.sessions) != 0 {
-		t.Errorf("%d sessions are up, %d known, want none", got, len(s.sessions))
+	if got := s.servers["hq"].up; got != 0 || len(s.sources) != 0 {
+		t.Errorf("%d sessions are up, %d known, want none", got, len(s.sources))
 	}
 }
 

@@ -57,10 +57,9 @@ type Origin struct {
 	// o; zero: since that one was to be opened. It is the fleet's once that was set.
 	DownSince time.Time
 
-	// lastPop is when a pop last came, in Unix nanoseconds; 0 if none did.
-	lastPop atomic.Int64
-	// overlap is when the declared overlap ends, in Unix nanoseconds; 0: there is none.
-	overlap atomic.Int64
+	// lastPop is the [instant] at which a pop last came, overlap that at which the
+	// declared overlap ends; 0: there was, or is, none.
+	lastPop, overlap atomic.Int64
 	// state is the last one reported, which a gap repeats; guarded by the mutex of
 	// the Intake.
 	state schema.SessionState
@@ -70,22 +69,13 @@ type Origin struct {
 func (o *Origin) popped(at time.Time) { o.lastPop.Store(at.UnixNano()) }
 
 // LastPop is when a pop last came from o; zero if none did.
-func (o *Origin) LastPop() time.Time {
-	if at := o.lastPop.Load(); at != 0 {
-		return time.Unix(0, at)
-	}
-	return time.Time{}
-}
+func (o *Origin) LastPop() time.Time { return instant(o.lastPop.Load()).time() }
 
 // DeclareOverlap says that until then the agent may have a session at another replica
 // too, over which copies of o's pops come; zero: none. Their events carry the
 // fingerprint as [schema.HeaderOverlap].
 func (o *Origin) DeclareOverlap(until time.Time) {
-	if until.IsZero() {
-		o.overlap.Store(0)
-	} else {
-		o.overlap.Store(until.UnixNano())
-	}
+	o.overlap.Store(int64(instantOf(until)))
 }
 
 // overlaps reports whether what came at a time may have come to another replica too.

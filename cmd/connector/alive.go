@@ -103,12 +103,12 @@ func (p *presence) note() {
 }
 
 func (p *presence) write() error {
-	text, err := p.absences.Save()
-	if text == nil || err != nil {
-		return err
+	text := p.absences.Save()
+	if text == nil {
+		return nil
 	}
 	path := filepath.Join(p.dir, absencesFile)
-	err = os.WriteFile(path+".new", text, 0o600)
+	err := os.WriteFile(path+".new", text, 0o600)
 	if err == nil {
 		err = os.Rename(path+".new", path)
 	}

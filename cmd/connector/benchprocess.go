@@ -95,7 +95,10 @@ func startBenched(ctx context.Context, w *world, options json.RawMessage) (bench
 	}
 	ready := bench.ConnectorReady{Embedded: b.daemon.spool.Addr().String(), Before: bench.UsageNow(), Dialling: time.Now()}
 	started := make(chan struct{})
-	go func() { b.ended <- b.daemon.run(ctx, b.stop, func(*daemon) { close(started) }) }()
+	go func() {
+		defer keepMemorySmall(ctx)()
+		b.ended <- b.daemon.run(ctx, b.stop, func(*daemon) { close(started) })
+	}()
 	<-started
 	return b, ready, nil
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,11 +52,7 @@ spool, so that a new version signs nobody out.`,
 			if err != nil {
 				return err
 			}
-			bounded, release := context.WithCancel(command.Context())
-			var memory sync.WaitGroup
-			memory.Go(func() { boundMemory(bounded) })
-			defer memory.Wait()
-			defer release()
+			defer keepMemorySmall(command.Context())()
 			return d.run(command.Context(), w.stop, func(*daemon) {})
 		},
 	}
@@ -88,6 +83,7 @@ func succeed(ctx context.Context, w *world, c *config.Config) error {
 			return err
 		}
 	}
+	defer keepMemorySmall(ctx)()
 	return d.run(ctx, w.stop, func(*daemon) {})
 }
 

@@ -11,9 +11,10 @@ import (
 // all the same, see [tailMargin].
 const ledgerInterval = time.Second
 
-// keep brings the ledger up to date until the spool is closed.
+// keep brings the ledger up to date, and lets go of events that are no longer recent,
+// until the spool is closed.
 func (s *Spool) keep() {
-	ticker := time.NewTicker(ledgerInterval)
+	ticker := time.NewTicker(s.keepInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -23,6 +24,9 @@ func (s *Spool) keep() {
 		}
 		if e := s.current(); e != nil {
 			s.keepNow(s.life, e)
+			for i := range e.recents {
+				e.recents[i].age()
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"slices"
 	"sync"
 	"unicode/utf8"
 
@@ -18,8 +19,9 @@ type recent struct {
 	mu      sync.Mutex     // guards what follows
 	places  []schema.Event // by sequence, modulo their number; nil until the first
 	numbers [recentEvents]uint64
-	// forgotten is the sequence up to which events were removed from the log.
-	forgotten uint64
+	// forgotten is the sequence up to which events were removed from the log, aged the
+	// newest one at the last call of age.
+	forgotten, aged uint64
 }
 
 const (
@@ -77,4 +79,24 @@ func (r *recent) forget(through uint64) {
 			r.numbers[at], r.places[at] = 0, schema.Event{}
 		}
 	}
+}
+
+// age lets go of the events that were here at its last call already: who keeps up has
+// had them.
+func (r *recent) age() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest := slices.Max(r.numbers[:])
+	switch {
+	case newest == 0:
+	case newest == r.aged:
+		r.numbers, r.places = [recentEvents]uint64{}, nil
+	default:
+		for at, sequence := range r.numbers {
+			if sequence != 0 && sequence <= r.aged {
+				r.numbers[at], r.places[at] = 0, schema.Event{}
+			}
+		}
+	}
+	r.aged = newest
 }

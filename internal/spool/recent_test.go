@@ -14,7 +14,7 @@ import (
 func TestEventsFromMemoryAreThoseOfTheLog(t *testing.T) {
 	o := Options{Config: DefaultConfig()}
 	o.Config.Dir, o.Config.MinFree = t.TempDir(), 0
-	s := openSpool(t, o)
+	s := openSpool(t, o, func(s *Spool) { s.keepInterval = time.Hour })
 	const events = 300
 	for n := range events {
 		e := newEvent(n)
@@ -73,7 +73,7 @@ func readAll(t *testing.T, s *Spool, n int) []Record {
 func TestWhatWasPurgedDoesNotComeFromMemory(t *testing.T) {
 	o := Options{Config: DefaultConfig()}
 	o.Config.Dir, o.Config.MinFree = t.TempDir(), 0
-	s := openSpool(t, o)
+	s := openSpool(t, o, func(s *Spool) { s.keepInterval = time.Hour })
 	for n := range 10 {
 		if err := s.Emit(context.Background(), newEvent(n)); err != nil {
 			t.Fatal(err)
@@ -100,4 +100,36 @@ func TestWhatWasPurgedDoesNotComeFromMemory(t *testing.T) {
 	if got := s.current().recents[0].after(3, 1, s.sequence); got != nil {
 		t.Errorf("got %+v", got)
 	}
+}
+
+func TestWhatIsNoLongerRecentIsLetGoOf(t *testing.T) {
+	s := openSpool(t, testOptions(t.TempDir()), func(s *Spool) { s.keepInterval = time.Hour })
+	r := &s.current().recents[0]
+	held := func() int { return len(r.after(0, recentEvents, s.sequence)) }
+	r.age() // of nothing
+	emitN(t, s, 3)
+	r.age()
+	if held() != 3 {
+		t.Errorf("%d of 3 new events are in memory", held())
+	}
+	emitN(t, s, 2)
+	r.age()
+	if held() != 0 || len(r.after(3, recentEvents, s.sequence)) != 2 {
+		t.Error("not the old ones went, or the new ones too")
+	}
+	r.age()
+	if r.places != nil {
+		t.Error("the memory of those that are no longer there is kept")
+	}
+	want := emitN(t, s, 1)
+	if got := r.after(5, recentEvents, s.sequence); len(got) != 1 || got[0].ID != want[0] {
+		t.Errorf("after that %v is in memory", got)
+	}
+}
+
+func TestRecentEventsAgeWhileTheSpoolIsOpen(t *testing.T) {
+	s := openSpool(t, testOptions(t.TempDir()), func(s *Spool) { s.keepInterval = time.Millisecond })
+	emitN(t, s, 3)
+	eventually(t, "the events to leave the memory", func() bool { return len(s.current().recents[0].after(0, 3, s.sequence)) == 0 })
+	take(t, read(t, s, schema.TypeCallPop, 0), 3)
 }

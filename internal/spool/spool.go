@@ -74,7 +74,8 @@ type Spool struct {
 	spaceInterval time.Duration
 	minBackoff    time.Duration
 
-	ackTimeout time.Duration
+	ackTimeout   time.Duration
+	keepInterval time.Duration
 	// syncEach has the server sync each message by itself, to compare with.
 	syncEach bool
 
@@ -104,7 +105,7 @@ func open(ctx context.Context, o Options, tweak func(*Spool)) (_ *Spool, err err
 	s := &Spool{
 		config: o.Config, embedded: o.Embedded, logger: o.Logger,
 		faults: make(chan fault, 1), turns: make(chan turn), closed: make(chan struct{}), changed: make(chan struct{}),
-		free: statfs, spaceInterval: spaceInterval, minBackoff: minBackoff, ackTimeout: ackTimeout,
+		free: statfs, spaceInterval: spaceInterval, minBackoff: minBackoff, ackTimeout: ackTimeout, keepInterval: ledgerInterval,
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)

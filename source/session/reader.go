@@ -11,9 +11,11 @@ import (
 )
 
 // reader is one session: its socket, the half-read frame in its decoder, and the
-// loop on them. It only frames, answers heartbeats and hands on:
-// what costs more is done by the intake's workers or apart, so that the goroutine
-// keeps its first, small stack.
+// loop on them. It only frames, answers heartbeats and hands on: what costs more is
+// done by the intake's workers or apart, so that the goroutine keeps its first, small
+// stack. Where that has grown all the same, the loop goes on with a new goroutine once
+// the next heartbeat is answered: two kilobytes a session, which are a quarter of all
+// that it takes.
 type reader struct {
 	*sessions
 	origin  *source.Origin
@@ -32,6 +34,8 @@ type reader struct {
 	heardAt atomic.Int64
 	// skipped counts the bytes lost since framing was.
 	skipped int
+	// grown: the stack may be larger than a new one's.
+	grown bool
 }
 
 var reply = []byte(frame.Reply)
@@ -41,6 +45,7 @@ var reply = []byte(frame.Reply)
 func (r *reader) Read(heard func()) error {
 	for {
 		n, err := r.conn.Read(r.decoder.Buffer())
+		renew := false
 		if n > 0 {
 			first := r.lastHeard.IsZero()
 			r.hear(n)
@@ -62,11 +67,14 @@ func (r *reader) Read(heard func()) error {
 				if _, broken := r.conn.Write(reply); broken != nil && !r.leaving.Load() {
 					err = broken
 				}
-				r.beat()
+				renew = r.beat() || renew
 			}
 		}
 		if err != nil && !r.paused(err) {
 			return r.end(err)
+		}
+		if renew {
+			return source.ErrAgain
 		}
 	}
 }
@@ -80,6 +88,7 @@ func (r *reader) hear(n int) {
 
 // take hands on what is no heartbeat.
 func (r *reader) take(f frame.Frame) {
+	r.grown = true
 	switch f.Kind {
 	case frame.Pop:
 		r.intake.Pop(r.origin, r.lastHeard, f.Data)
@@ -90,14 +99,17 @@ func (r *reader) take(f frame.Frame) {
 	}
 }
 
-// beat notes an answered heartbeat.
-func (r *reader) beat() {
+// beat notes an answered heartbeat, and reports whether to go on with a new goroutine.
+func (r *reader) beat() (renew bool) {
 	r.counters.answered(time.Since(r.lastHeard))
 	if !r.lastBeat.IsZero() {
 		r.expiry.Saw(r.lastHeard.Sub(r.lastBeat))
 	}
+	// A session may have begun with a large stack, among many that were opened.
+	renew, r.grown = r.grown, r.lastBeat.IsZero()
 	r.lastBeat = r.lastHeard
 	r.skipped = 0
+	return renew
 }
 
 // maxSkipped bounds the dead letters of one loss of framing: a peer that speaks
