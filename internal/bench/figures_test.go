@@ -34,7 +34,7 @@ func TestFigures(t *testing.T) {
 		}
 	case "targets":
 		s = scale{
-			kind: kind, runs: 5, rest: 1, duration: 5 * time.Second, idle: 20 * time.Second, backlogs: []int{0, 100_000, 1_000_000},
+			kind: kind, runs: 5, rest: 1, duration: 5 * time.Second, idle: time.Minute, backlogs: []int{0, 100_000, 1_000_000},
 			sessions: []int{1, 10, 100, 1000, 10_000}, rates: []float64{500, 1000, 2000, 5000}, count: 5,
 		}
 	case "quick":
