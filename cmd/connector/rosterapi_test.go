@@ -219,6 +219,7 @@ func TestAStopClosesTheSessionsAtTheDrainPaceButInTime(t *testing.T) {
 	lq := startSimulator(t, lqsim.Options{Heartbeat: 100 * time.Millisecond})
 	d := start(t, writeConfig(t, adminConfig+"drain_pace: 1/h\nshutdown_timeout: 4s\n", lq))
 	holds(t, lq, "801", "802", "803")
+	await(t, "the sessions to be heard", func() bool { return d.held()["hq"].Fleet().Up() == 3 })
 	if err := d.end(); err != nil {
 		t.Fatal(err)
 	}

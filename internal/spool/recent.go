@@ -87,9 +87,9 @@ func (r *recent) age() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	newest := slices.Max(r.numbers[:])
-	switch {
-	case newest == 0:
-	case newest == r.aged:
+	switch newest {
+	case 0:
+	case r.aged:
 		r.numbers, r.places = [recentEvents]uint64{}, nil
 	default:
 		for at, sequence := range r.numbers {

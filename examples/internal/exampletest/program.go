@@ -3,13 +3,14 @@ package exampletest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
 )
 
 // Start runs an example's program until stop is called, which waits for it and
-// fails the test if it ended with an error. stop is safe twice, and is called at
+// fails the test if it ended with an error other than that of being cut short. stop is safe twice, and is called at
 // the test's end at the latest.
 func Start(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
@@ -20,7 +21,7 @@ func Start(t testing.TB, run func(context.Context) error) (stop func()) {
 		cancel()
 		select {
 		case err := <-ended:
-			if err != nil {
+			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("the program ended with: %v", err)
 			}
 		case <-time.After(Patience):
