@@ -15,10 +15,13 @@ const (
 	// a sink catches up, 25 MiB are, and 100 MiB a second pass through: on a machine
 	// that has other things to do collecting falls behind, and 140 MiB were seen.
 	roomyMemory = 96 << 20
-	// roomyShare is by how much, in percent, it may always exceed what is needed: as
-	// much as Go lets it by itself. Half of that had a connector of 10,000 sessions
-	// collect four times as often.
-	roomyShare = 100
+	// roomyShare is by how much, in percent, it may always exceed what is needed on the
+	// heap: more, and a sink that catches up would take more than 150 MiB in all.
+	roomyShare = 50
+	// roomyStacks is the same for stacks. Those are sessions', which have as much on the
+	// heap again: for both together Go's own pace is kept, since a connector of 10,000
+	// sessions was seen to collect twice as often otherwise, and to hold up pops by it.
+	roomyStacks = 150
 	// roomyInterval is how often it is looked how much is needed.
 	roomyInterval = time.Second
 )
@@ -70,10 +73,10 @@ func neededMemory() (heap, stacks, rest uint64) {
 	return samples[0].Value.Uint64(), samples[2].Value.Uint64(), rest
 }
 
-// memoryLimit is the limit, in bytes, for so much that is needed. Go's own pace counts
-// stacks as well.
+// memoryLimit is the limit, in bytes, for so much that is needed.
 func memoryLimit(heap, stacks, rest uint64) int64 {
-	return int64(max(roomyMemory, heap+(heap+stacks)*roomyShare/100+stacks+rest)) //nolint:gosec // far from 8 EiB
+	room := heap*roomyShare/100 + stacks*roomyStacks/100
+	return int64(max(roomyMemory, heap+stacks+rest+room)) //nolint:gosec // far from 8 EiB
 }
 
 const (

@@ -17,7 +17,7 @@ func TestMemoryIsBoundedByWhatIsNeeded(t *testing.T) {
 		want               int64
 	}{
 		{"little", 20 << 20, 1 << 20, 15 << 20, 96 << 20},
-		{"much", 200 << 20, 20 << 20, 20 << 20, 460 << 20},
+		{"much", 200 << 20, 20 << 20, 20 << 20, 370 << 20},
 	} {
 		if got := memoryLimit(c.heap, c.stacks, c.rest); got != c.want {
 			t.Errorf("%s: limit %d, want %d", c.name, got, c.want)
