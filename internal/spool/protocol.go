@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -187,26 +186,20 @@ func readAnswer(r *bufio.Reader, line []byte, headers bool) (m message, err erro
 			return m, errProtocol
 		}
 	}
-	text, err := r.Peek(size)
-	if err != nil {
+	const end = "\r\n"
+	text, err := r.Peek(size + len(end))
+	switch {
+	case err != nil:
 		return m, err
-	}
-	if bytes.HasPrefix(text[:head], []byte(headersLine+" 503")) {
-		m.ack.err = nats.ErrNoResponders
-	} else {
-		m.ack.sequence, m.ack.err = readAck(text[head:])
-	}
-	if _, err := r.Discard(size); err != nil {
-		return m, err
-	}
-	end := [2]byte{}
-	if _, err := io.ReadFull(r, end[:]); err != nil {
-		return m, err
-	}
-	if string(end[:]) != "\r\n" {
+	case string(text[size:]) != end:
 		return m, errProtocol
+	case bytes.HasPrefix(text[:head], []byte(headersLine+" 503")):
+		m.ack.err = nats.ErrNoResponders
+	default:
+		m.ack.sequence, m.ack.err = readAck(text[head:size])
 	}
-	return m, nil
+	_, err = r.Discard(len(text))
+	return m, err
 }
 
 // readAck reads the log's answer to a publish. That of a stored message, or of one it
