@@ -110,15 +110,11 @@ func (m *measurement) topic() string { return "callpop-bench-" + m.run }
 
 // createStream makes the run's stream, as the sink would.
 func (m *measurement) createStream(ctx context.Context) error {
-	conn, err := nats.Connect(m.o.NATS, nats.Name("callpop-bench"))
-	if err != nil {
-		return fmt.Errorf("connect to %s: %w", m.o.NATS, err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
+	conn, js, err := m.jetStream()
 	if err != nil {
 		return err
 	}
+	defer conn.Close()
 	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: m.stream(), Subjects: []string{m.subject() + ".>"}, Storage: jetstream.FileStorage, Replicas: 1,
 		Duplicates: 2 * time.Minute, MaxAge: 72 * time.Hour, AllowDirect: true,
@@ -127,4 +123,18 @@ func (m *measurement) createStream(ctx context.Context) error {
 		return fmt.Errorf("create stream %s: %w", m.stream(), err)
 	}
 	return nil
+}
+
+// jetStream connects to the run's NATS server; the connection is the caller's to close.
+func (m *measurement) jetStream() (*nats.Conn, jetstream.JetStream, error) {
+	conn, err := nats.Connect(m.o.NATS, nats.Name("callpop-bench"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to %s: %w", m.o.NATS, err)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, js, nil
 }

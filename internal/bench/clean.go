@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/segmentio/kafka-go"
 )
@@ -20,15 +19,11 @@ func (m *measurement) clean(ctx context.Context) error {
 	defer cancel()
 	switch m.o.Sink {
 	case SinkNATS:
-		conn, err := nats.Connect(m.o.NATS, nats.Name("callpop-bench"))
-		if err != nil {
-			return fmt.Errorf("connect to %s: %w", m.o.NATS, err)
-		}
-		defer conn.Close()
-		js, err := jetstream.New(conn)
+		conn, js, err := m.jetStream()
 		if err != nil {
 			return err
 		}
+		defer conn.Close()
 		if err := js.DeleteStream(ctx, m.stream()); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("delete stream %s: %w", m.stream(), err)
 		}
