@@ -18,6 +18,7 @@ import (
 	"github.com/callpop/connector/examples/internal/exampletest"
 	"github.com/callpop/connector/examples/internal/sqlite"
 	"github.com/callpop/connector/internal/kafkatest"
+	"github.com/callpop/connector/internal/outputtest"
 )
 
 var shared kafkatest.Shared
@@ -31,7 +32,7 @@ func TestTenThousandCallsAreCountedAsTheyHappened(t *testing.T) {
 	exampletest.EachBroker(t, &shared, func(t *testing.T, b *exampletest.Broker) {
 		dir := t.TempDir()
 		db, pages := filepath.Join(dir, "analytics.db"), filepath.Join(dir, "pages")
-		var out, log exampletest.Output
+		var out, log outputtest.Output
 		start := func() (stop func()) {
 			args := append([]string{"-db", db, "-pages", pages, "-every", "1s"}, b.Flags...)
 			return exampletest.Start(t, func(ctx context.Context) error { return run(ctx, args, &out, &log) })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/examples/internal/exampletest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/schema/consume"
 )
@@ -115,7 +116,7 @@ func TestWrongUseIsSaid(t *testing.T) {
 		{[]string{"-db", filepath.Join(t.TempDir(), "no", "where.db")}, "no such file"},
 		{[]string{"-db", filepath.Join(t.TempDir(), "a.db"), "-customers", "nowhere.csv"}, "read customers: open nowhere.csv"},
 	} {
-		var out, log exampletest.Output
+		var out, log outputtest.Output
 		err := run(t.Context(), test.args, func(string) string { return "" }, &out, &log)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%v: got %v, want %q", test.args, err, test.want)

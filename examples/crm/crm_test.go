@@ -20,6 +20,7 @@ import (
 
 	"github.com/callpop/connector/examples/internal/exampletest"
 	"github.com/callpop/connector/internal/kafkatest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/source/lqsim"
 )
 
@@ -141,14 +142,14 @@ func TestTheCRMGetsTenThousandCallsOnce(t *testing.T) {
 		server := startCRM(t)
 		half := len(d.pops) / 2
 		server.refuse = d.pops[half+1].Event.ID
-		var cards, log exampletest.Output
+		var cards, log outputtest.Output
 		db := filepath.Join(t.TempDir(), "crm ?%.db")
 		start := func() (stop func()) {
 			args := append([]string{"-db", db, "-customers", customers, "-hook", server.URL, "-late", "24h"}, b.Flags...)
 			env := func(name string) string { return map[string]string{tokenVariable: "of the ring"}[name] }
 			return exampletest.Start(t, func(ctx context.Context) error { return run(ctx, args, env, &cards, &log) })
 		}
-		shown := func() int { return cards.Count("┌─") }
+		shown := func() int { return strings.Count(cards.String(), "┌─") }
 
 		b.Send(t, exampletest.Events(d.late), 0.1, 1)
 		b.Send(t, exampletest.Events(d.pops[:half]), 0.1, 2)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/callpop/connector/examples/internal/exampletest"
 	"github.com/callpop/connector/examples/internal/sqlite"
+	"github.com/callpop/connector/internal/outputtest"
 )
 
 // quickHook is a hook that does not wait between its tries.
@@ -106,10 +107,10 @@ func TestOneCallThatFailsHoldsUpNoOther(t *testing.T) {
 	defer server.Close()
 	o := newOutbox(t)
 	fill(t, o, "poison")
-	var log exampletest.Output
+	var log outputtest.Output
 	p := &poster{outbox: o, hook: quickHook(t, server.URL), log: slog.New(slog.NewTextHandler(&log, nil))}
 	stop := exampletest.Start(t, p.run)
-	exampletest.Until(t, "the log says it", func() bool { return log.Count("the CRM does not take calls") == 1 })
+	exampletest.Until(t, "the log says it", func() bool { return strings.Count(log.String(), "the CRM does not take calls") == 1 })
 	fill(t, o, "a", "b", "c")
 	o.filled <- struct{}{}
 	exampletest.Until(t, "the others are posted", func() bool { return posted.Load() == 3 })

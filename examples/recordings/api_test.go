@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/callpop/connector/examples/internal/exampletest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema/consume"
 )
 
@@ -57,7 +58,7 @@ func TestWhatCannotBeAnsweredIsSaidInJSON(t *testing.T) {
 		{name: "no token", status: 401, token: "right", target: "/calls?number=" + secret, want: problem{Name: "Authorization", Value: "not shown"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var log exampletest.Output
+			var log outputtest.Output
 			a := &api{store: newStore(t, 0), token: test.token, log: testLogger(&log)}
 			if test.method == "" {
 				test.method = http.MethodGet
@@ -89,7 +90,7 @@ func TestWhatCannotBeAnsweredIsSaidInJSON(t *testing.T) {
 }
 
 func TestAnUnreadableDatabaseIsSaidWithoutTheNumber(t *testing.T) {
-	var log exampletest.Output
+	var log outputtest.Output
 	a := &api{store: newStore(t, 0), token: "right", log: testLogger(&log)}
 	if err := a.store.close(); err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestAnUnreadableDatabaseIsSaidWithoutTheNumber(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer right")
 	w := httptest.NewRecorder()
 	a.ServeHTTP(w, r)
-	if w.Code != http.StatusInternalServerError || log.Count("calls could not be read") != 1 {
+	if w.Code != http.StatusInternalServerError || strings.Count(log.String(), "calls could not be read") != 1 {
 		t.Errorf("got %d and the log %q", w.Code, log.String())
 	}
 	if strings.Contains(w.Body.String()+log.String(), "13812345678") {
@@ -148,7 +149,7 @@ func TestWrongUseIsSaid(t *testing.T) {
 		{[]string{"-listen", ":8090"}, "expected a loopback address, or a token"},
 		{[]string{"-db", filepath.Join(t.TempDir(), "no", "where.db")}, "no such file"},
 	} {
-		var out, log exampletest.Output
+		var out, log outputtest.Output
 		err := run(t.Context(), test.args, noEnvironment, &out, &log)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v: got %v, want %q", test.args, err, test.want)
@@ -169,7 +170,7 @@ func TestItAnswersThoseWithTheToken(t *testing.T) {
 
 // withServer serves an empty store.
 func withServer(t *testing.T, token string, test func(*client)) {
-	var log exampletest.Output
+	var log outputtest.Output
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/callpop/connector/examples/internal/exampletest"
 	"github.com/callpop/connector/examples/internal/sqlite"
 	"github.com/callpop/connector/internal/kafkatest"
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
 	"github.com/callpop/connector/source/pop"
@@ -136,7 +137,7 @@ func (c *client) get(t *testing.T, query string) (p page, status int) {
 }
 
 // address waits until the program says where it answers.
-func address(t *testing.T, out *exampletest.Output) string {
+func address(t *testing.T, out *outputtest.Output) string {
 	t.Helper()
 	var found []string
 	exampletest.Until(t, "the program answers", func() bool {
@@ -152,9 +153,9 @@ func TestTenThousandCallsAreFoundWithTheirHops(t *testing.T) {
 	d := newDays(t)
 	exampletest.EachBroker(t, &shared, func(t *testing.T, b *exampletest.Broker) {
 		db := filepath.Join(t.TempDir(), "recordings.db")
-		var out, log exampletest.Output
+		var out, log outputtest.Output
 		start := func() (stop func()) {
-			out = exampletest.Output{}
+			out = outputtest.Output{}
 			args := append([]string{"-db", db, "-listen", "127.0.0.1:0"}, b.Flags...)
 			return exampletest.Start(t, func(ctx context.Context) error { return run(ctx, args, noEnvironment, &out, &log) })
 		}

@@ -61,7 +61,7 @@ func arrows() []arrow {
 		{from: "config", to: sides},
 		{from: "config/...", to: append([]string{"config"}, sides...)},
 		{from: "cmd/...", to: append([]string{"config", "config/...", "cmd/..."}, sides...)},
-		{from: "examples/internal/exampletest", to: []string{"schema", "source", "source/...", "internal/kafkatest"}},
+		{from: "examples/internal/exampletest", to: []string{"schema", "source", "source/...", "internal/kafkatest", "internal/outputtest"}},
 		// Tests of the chart, which load what it renders.
 		{from: "charts", to: []string{"config"}},
 		{from: "examples/...", to: []string{"schema", "schema/...", "examples/..."}},

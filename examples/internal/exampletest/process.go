@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/callpop/connector/internal/outputtest"
 	"github.com/callpop/connector/schema"
 	"github.com/callpop/connector/source/lqsim"
 )
@@ -77,13 +78,13 @@ func Prints(t *testing.T, durable, program, script string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settled := func(*Output) bool {
+	settled := func(*outputtest.Output) bool {
 		consumer, err := js.Consumer(t.Context(), "CALLPOP", durable)
 		return err == nil && consumer.CachedInfo().NumPending == 0 && consumer.CachedInfo().NumAckPending == 0
 	}
 	got := map[string]printed{}
 	var said strings.Builder
-	take := func(what string, is func(*Output) bool) {
+	take := func(what string, is func(*outputtest.Output) bool) {
 		t.Helper()
 		out, errs := printsUntil(t, what, is, program, script, url)
 		said.WriteString(errs)
@@ -101,7 +102,7 @@ func Prints(t *testing.T, durable, program, script string) {
 	}
 	restart := len(events) * 2 / 3
 	broker.Send(t, events[:restart], 0.2, 1)
-	take("some pops are printed", func(out *Output) bool { return out.Count("\n") > len(want)/10 })
+	take("some pops are printed", func(out *outputtest.Output) bool { return strings.Count(out.String(), "\n") > len(want)/10 })
 	broker.Send(t, events[restart:], 0.2, 2)
 	broker.Send(t, events[:500], 0, 3)
 	take("every message is acknowledged", settled)
@@ -136,11 +137,11 @@ func spoiled(e schema.Event, how int) schema.Event {
 }
 
 // printsUntil runs a program until something is so.
-func printsUntil(t *testing.T, what string, is func(out *Output) bool, program string, args ...string) (out, said string) {
+func printsUntil(t *testing.T, what string, is func(out *outputtest.Output) bool, program string, args ...string) (out, said string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	var stdout, stderr Output
+	var stdout, stderr outputtest.Output
 	command := exec.CommandContext(ctx, program, args...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Start(); err != nil {

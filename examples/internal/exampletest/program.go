@@ -1,7 +1,6 @@
 package exampletest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -10,8 +9,8 @@ import (
 )
 
 // Start runs an example's program until stop is called, which waits for it and
-// fails the test if it ended with an error other than that of being cut short. stop is safe twice, and is called at
-// the test's end at the latest.
+// fails the test if it ended with an error other than that of being cut short. stop
+// is safe twice, and is called at the test's end at the latest.
 func Start(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -42,31 +41,4 @@ func Until(t testing.TB, what string, is func() bool) {
 			t.Fatalf("waited %v in vain until %s", Patience, what)
 		}
 	}
-}
-
-// Output is what a program writes.
-type Output struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (o *Output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// String is what was written until now.
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// Count is how often a text was written until now.
-func (o *Output) Count(text string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return bytes.Count(o.text.Bytes(), []byte(text))
 }
