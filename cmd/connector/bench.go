@@ -28,8 +28,8 @@ itself gave in the same minutes.
 Latencies are counted from the instant at which a pop was due, so that a stall is
 not hidden: written (by the LQ server), read, spooled (stored: from here on it is
 not lost), acknowledged (by the sink's broker), delivered (to a subscriber).
-With --rate 0 pops are written as fast as they are delivered, and counted from
-when they were read.
+With --rate 0 pops are written as fast as they are acknowledged, and counted from
+when they were read; what was published is read back afterwards.
 
 Every pop is checked: the exit code is 1 if one is lost or out of order. Nothing
 is kept; in a broker of yours a stream or a topic is made and removed again.`,
@@ -66,7 +66,7 @@ is kept; in a broker of yours a stream or a topic is made and removed again.`,
 	outputFlag(c, &output)
 	f := c.Flags()
 	f.IntVar(&o.Sessions, "sessions", o.Sessions, "agents' sessions")
-	f.Float64Var(&o.Rate, "rate", o.Rate, "pops a second over all sessions; 0 = as fast as they are delivered")
+	f.Float64Var(&o.Rate, "rate", o.Rate, "pops a second over all sessions; 0 = as fast as they are acknowledged")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "how long pops are written")
 	f.StringVar(&o.Sink, "sink", o.Sink, "spool (the connector's own broker), nats or kafka")
 	f.StringVar(&o.NATS, "nats", "", "URL of a NATS server with JetStream; default: one is started")
@@ -75,7 +75,7 @@ is kept; in a broker of yours a stream or a topic is made and removed again.`,
 	f.StringVar(&o.Format, "format", o.Format, "t1v1 to t1v5")
 	f.BoolVar(&o.Burst, "burst", false, "one pop on each session at once, instead of a rate")
 	f.BoolVar(&o.Idle, "idle", false, "no pops: what heartbeats cost")
-	f.IntVar(&o.Backlog, "backlog", 0, "start with so many events in the spool, and measure the start and the sink's catching up")
+	f.IntVar(&o.Backlog, "backlog", 0, "start with so many events in the spool, the newest 100,000 of them of the last 20 s, and measure the start and the sink's catching up")
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between heartbeats of a session")
 	f.StringVar(&o.Sync, "sync", "", "spool.sync: an interval, or always; default: the connector's")
 	f.BoolVar(&o.Compare, "compare", o.Compare, "measure the bare reader and publisher too")

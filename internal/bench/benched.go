@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,46 +17,40 @@ import (
 	"github.com/callpop/connector/source/lqsim"
 )
 
-// startConnector starts the connector with a configuration of its own, and a
-// subscriber of the broker that it publishes to.
-func (m *measurement) startConnector(ctx context.Context, lq string, p Plan, f *Figures) (_ *subscriber, _ *child, ready ConnectorReady, err error) {
+// startConnector starts the connector with a configuration of its own, after it has
+// made what it publishes to.
+func (m *measurement) startConnector(ctx context.Context, lq string, p Plan, f *Figures) (*child, ConnectorReady, error) {
 	config, err := m.writeConfig(lq)
 	if err != nil {
-		return nil, nil, ready, err
+		return nil, ConnectorReady{}, err
 	}
-	var s *subscriber
 	switch m.o.Sink {
 	case SinkNATS:
-		if err := m.createStream(ctx); err != nil {
-			return nil, nil, ready, err
-		}
-		s, err = subscribeNATS(ctx, m.o.NATS, m.stream())
+		err = m.createStream(ctx)
 	case SinkKafka:
-		if err := createTopic(ctx, m.o.Kafka, m.topic(), m.o.Partitions); err != nil {
-			return nil, nil, ready, err
-		}
-		s = subscribeKafka(ctx, m.o.Kafka, m.topic(), m.o.Partitions)
+		err = createTopic(ctx, m.o.Kafka, m.topic(), m.o.Partitions)
 	}
 	if err != nil {
-		return nil, nil, ready, err
+		return nil, ConnectorReady{}, err
 	}
 	began := time.Now()
 	c, ready, err := startChild[ConnectorReady](ctx, &m.o, RoleConnector, ConnectorOptions{
 		Config: config, Spooled: filepath.Join(m.dir, Spooled), Acknowledged: filepath.Join(m.dir, Acknowledged), Count: p.places(), Profile: m.o.Profile,
 	})
 	f.ReadySeconds = time.Since(began).Seconds()
-	if err == nil && s == nil {
-		if s, err = subscribeNATS(ctx, "nats://"+ready.Embedded, spool.StreamName(schema.TypeCallPop)); err != nil {
-			err = errors.Join(err, c.stop())
-		}
+	return c, ready, err
+}
+
+// subscribe takes what the connector publishes, from the first event on.
+func (m *measurement) subscribe(ctx context.Context, ready ConnectorReady) (*subscriber, error) {
+	switch m.o.Sink {
+	case SinkNATS:
+		return subscribeNATS(ctx, m.o.NATS, m.stream())
+	case SinkKafka:
+		return subscribeKafka(ctx, m.o.Kafka, m.topic(), m.o.Partitions), nil
+	default:
+		return subscribeNATS(ctx, "nats://"+ready.Embedded, spool.StreamName(schema.TypeCallPop))
 	}
-	if err != nil {
-		if s != nil {
-			err = errors.Join(err, s.end())
-		}
-		return nil, nil, ready, err
-	}
-	return s, c, ready, nil
 }
 
 // writeConfig writes what a user of the same would write.

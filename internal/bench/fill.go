@@ -21,8 +21,13 @@ type fillOptions struct {
 // fill is the process that makes a backlog. Its work is done once it is ready.
 type fill struct{}
 
-// fillCallers is how many events are stored at once.
-const fillCallers = 64
+const (
+	// fillCallers is how many events are stored at once.
+	fillCallers = 64
+	// fillNewest is how many of the events are of the time for which the log knows ids:
+	// as many as with 5,000 a second.
+	fillNewest = 100_000
+)
 
 func startFill(ctx context.Context, options json.RawMessage) (_ Part, _ any, err error) {
 	var o fillOptions
@@ -40,22 +45,39 @@ func startFill(ctx context.Context, options json.RawMessage) (_ Part, _ any, err
 		defer cancel()
 		err = errors.Join(err, s.Close(closing))
 	}()
+	older := max(0, o.Plan.Count-fillNewest)
+	if err := storeEvents(ctx, s, o, 1, older); err != nil {
+		return nil, nil, err
+	}
+	if older > 0 {
+		select {
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-time.After(spool.DuplicateWindow):
+		}
+	}
+	return fill{}, nil, storeEvents(ctx, s, o, older+1, o.Plan.Count)
+}
+
+// storeEvents stores those of pops first to last.
+func storeEvents(ctx context.Context, s *spool.Spool, o fillOptions, first, last int) error {
 	var (
 		next    atomic.Int64
 		callers sync.WaitGroup
 		errs    [fillCallers]error
 	)
+	next.Store(int64(first - 1))
 	for i := range errs {
 		callers.Go(func() {
 			maker, err := newMaker(o.Server, o.Plan)
-			for n := int(next.Add(1)); err == nil && n <= o.Plan.Count; n = int(next.Add(1)) {
+			for n := int(next.Add(1)); err == nil && n <= last; n = int(next.Add(1)) {
 				err = s.Emit(ctx, maker.event(n, time.Now()))
 			}
 			errs[i] = err
 		})
 	}
 	callers.Wait()
-	return fill{}, nil, errors.Join(errs[:]...)
+	return errors.Join(errs[:]...)
 }
 
 // Ask knows nothing.

@@ -130,7 +130,7 @@ func (l *load) Ask(ctx context.Context, what string, with json.RawMessage) (any,
 		case l.allow <- struct{}{}:
 		default:
 		}
-		return l.state(), nil
+		return loadState{Sent: int(l.sent.Load())}, nil
 	case "finish":
 		l.done.Store(true)
 		return l.state(), nil

@@ -25,14 +25,19 @@ func (m *measurement) backlog(ctx context.Context) (err error) {
 		return err
 	}
 	o.tell("starting the connector with them")
-	s, c, ready, err := m.startConnector(ctx, lq.Address, p, f)
+	c, ready, err := m.startConnector(ctx, lq.Address, p, f)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.end(), c.stop()) }()
+	defer func() { err = errors.Join(err, c.stop()) }()
 	if o.Sink == SinkSpool {
 		return nil
 	}
+	s, err := m.subscribe(ctx, ready)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.end()) }()
 	if err := poll(ctx, 5*time.Millisecond, deliverLimit, "the backlog", func() (int, bool, error) {
 		n := int(s.count.Load())
 		return n, n >= o.Backlog, nil

@@ -42,7 +42,7 @@ func (m *measurement) reader(ctx context.Context) (err error) {
 	if m.o.Idle {
 		return m.idle(ctx, r, before, f)
 	}
-	read := func() (int, error) {
+	read := func(int) (int, error) {
 		err := r.ask("state", nil, &state)
 		return state.Read, err
 	}
@@ -51,7 +51,7 @@ func (m *measurement) reader(ctx context.Context) (err error) {
 		return err
 	}
 	if err := poll(ctx, 5*time.Millisecond, deliverLimit, "the last pops", func() (int, bool, error) {
-		n, err := read()
+		n, err := read(load.Sent)
 		return n, n >= load.Sent, err
 	}); err != nil {
 		return err

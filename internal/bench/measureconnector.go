@@ -51,11 +51,22 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	s, c, ready, err := m.startConnector(ctx, lq.Address, p, f)
+	c, ready, err := m.startConnector(ctx, lq.Address, p, f)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.end(), c.stop()) }()
+	var s *subscriber
+	defer func() {
+		if s != nil {
+			err = errors.Join(err, s.end())
+		}
+		err = errors.Join(err, c.stop())
+	}()
+	if p.Count > 0 {
+		if s, err = m.subscribe(ctx, ready); err != nil {
+			return err
+		}
+	}
 
 	o.tell("connecting %d sessions", o.Sessions)
 	if err := m.connected(ctx, l, c, ready, f); err != nil {
@@ -72,19 +83,21 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 		// By now what connecting took is given back.
 		return m.sessionBytes(c, ready, f)
 	}
-	delivered := func() (int, error) { return int(s.count.Load()), nil }
-	start, state, err := m.send(ctx, l, p, "delivered", delivered)
+	settled, err := m.openSettled(p)
 	if err != nil {
 		return err
 	}
-	err = poll(ctx, 5*time.Millisecond, deliverLimit, "the last pops", func() (int, bool, error) {
-		n := int(s.count.Load())
+	defer func() { err = errors.Join(err, settled.close()) }()
+	start, state, err := m.send(ctx, l, p, "done with", func(sent int) (int, error) { return settled.upTo(sent), nil })
+	if err != nil {
+		return err
+	}
+	// What is lost shows in the verification.
+	err = poll(ctx, time.Millisecond, deliverLimit, "the answers", func() (int, bool, error) {
+		n := settled.upTo(state.Sent)
 		return n, n >= state.Sent, nil
 	})
 	if err != nil && !errors.Is(err, errStalled) {
-		return err // what is lost shows in the verification
-	}
-	if err := m.awaitSettled(ctx, p, state.Sent); err != nil {
 		return err
 	}
 	after, err := c.usage(false)
@@ -94,6 +107,21 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 	f.Pops = state.Sent
 	f.SpoolBytesPerPop = float64(dirBytes(m.callpopDir())) / float64(max(1, state.Sent))
 	f.WireBytesPerPop = float64(state.Bytes) / float64(max(1, state.Sent))
+	if s == nil {
+		// Where as many pops as can be are published, the broker has nobody else to
+		// serve, as with the bare publisher.
+		o.tell("reading what was published")
+		if s, err = m.subscribe(ctx, ready); err != nil {
+			return err
+		}
+	}
+	err = poll(ctx, 5*time.Millisecond, deliverLimit, "the last pops", func() (int, bool, error) {
+		n := int(s.count.Load())
+		return n, n >= state.Sent, nil
+	})
+	if err != nil && !errors.Is(err, errStalled) {
+		return err
+	}
 	if err := m.settle(p, f, s, state, start, before, after); err != nil {
 		return err
 	}
@@ -121,35 +149,6 @@ func (m *measurement) lookAgain(ctx context.Context, p Plan, state loadState) er
 	*v, _ = ledger{plan: p, sent: state.Sent, missed: state.Missed}.verify(s.taken())
 	v.Late = late - v.Lost
 	return s.end()
-}
-
-// awaitSettled waits until the connector has the answers for all pops: a subscriber
-// can have one before the call that published it has returned.
-func (m *measurement) awaitSettled(ctx context.Context, p Plan, sent int) error {
-	instants := []string{Spooled}
-	if m.o.Sink != SinkSpool {
-		instants = append(instants, Acknowledged)
-	}
-	for _, instant := range instants {
-		s, err := OpenStamps(filepath.Join(m.dir, instant), p.places())
-		if err != nil {
-			return err
-		}
-		next := 1
-		err = poll(ctx, time.Millisecond, deliverLimit, "the answers", func() (int, bool, error) {
-			for next <= sent && s.At(next) != 0 {
-				next++
-			}
-			return next, next > sent, nil
-		})
-		if errors.Is(err, errStalled) {
-			err = nil // it shows in the counts
-		}
-		if err = errors.Join(err, s.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // connected waits until all sessions are up, and measures them.

@@ -66,8 +66,10 @@ type measurement struct {
 	result *Result
 }
 
-// closedWindow is how many pops are on their way where there is no rate.
-const closedWindow = 20_000
+// closedWindow is how many pops are on their way where there is no rate. It is below
+// what the spool's readers find in memory: a rate is kept up only where the sink does
+// not fall behind for good, and with much more the load would hold that up.
+const closedWindow = 1500
 
 // closedPops bounds the pops of a run without a rate.
 const closedPops = 20_000_000
@@ -127,8 +129,9 @@ const (
 const startDelay = 200 * time.Millisecond
 
 // send has the load write its pops and returns once it has written them all, with
-// the instant at which the first was due. delivered counts what has arrived.
-func (m *measurement) send(ctx context.Context, l *child, p Plan, what string, delivered func() (int, error)) (time.Time, loadState, error) {
+// the instant at which the first was due. arrived counts those of the pops sent that
+// have come to where they are on their way to.
+func (m *measurement) send(ctx context.Context, l *child, p Plan, what string, arrived func(sent int) (int, error)) (time.Time, loadState, error) {
 	start := time.Now().Add(startDelay)
 	var state loadState
 	if err := l.ask("start", loadStart{At: start, Window: closedWindow}, nil); err != nil {
@@ -140,7 +143,7 @@ func (m *measurement) send(ctx context.Context, l *child, p Plan, what string, d
 	}
 	told := time.Now()
 	err := poll(ctx, interval, deliverLimit+m.o.Duration, "the load", func() (int, bool, error) {
-		n, err := delivered()
+		n, err := arrived(state.Sent)
 		if err != nil {
 			return 0, false, err
 		}

@@ -27,7 +27,10 @@ func (m *measurement) settle(p Plan, f *Figures, s *subscriber, state loadState,
 	} else {
 		f.Latency[Written] = state.Late
 	}
-	stamps := map[string][]int64{Delivered: delivered}
+	stamps := map[string][]int64{}
+	if p.Count > 0 { // else it was read afterwards
+		stamps[Delivered] = delivered
+	}
 	for _, instant := range []string{Spooled, Acknowledged} {
 		places, err := m.stamps(instant, len(delivered)-1, p.places())
 		if err != nil {

@@ -68,7 +68,7 @@ func receivedAt(body []byte) int64 {
 	return at.UnixNano()
 }
 
-// subscribeNATS takes a stream's events from now on.
+// subscribeNATS takes all of a stream's events.
 func subscribeNATS(ctx context.Context, url, stream string) (_ *subscriber, err error) {
 	conn, err := nats.Connect(url, nats.Name("callpop-bench-subscriber"))
 	if err != nil {
@@ -84,7 +84,7 @@ func subscribeNATS(ctx context.Context, url, stream string) (_ *subscriber, err 
 		return nil, err
 	}
 	s := &subscriber{}
-	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to stream %s: %w", stream, err)
 	}
@@ -105,7 +105,7 @@ func subscribeNATS(ctx context.Context, url, stream string) (_ *subscriber, err 
 // nothing: well within the time in which a run waits for its last pops.
 const kafkaReadTimeout = 5 * time.Second
 
-// subscribeKafka takes a new topic's events.
+// subscribeKafka takes all of a topic's events.
 func subscribeKafka(ctx context.Context, brokers []string, topic string, partitions int) *subscriber {
 	s := &subscriber{}
 	ctx, cancel := context.WithCancel(ctx)

@@ -56,12 +56,12 @@ func streamNamed(name string) (stream, bool) {
 	return stream{}, false
 }
 
-// duplicateWindow is how long the server knows the id of an event, so that a
+// DuplicateWindow is how long the server knows the id of an event, so that a
 // caller who emits an event again makes no second copy. It has to outlive an ack
 // time-out and a restart. Each id in it costs about 160 bytes of memory and as many
 // that await their collection: two minutes of 5,000 events a second were seen to
 // take 200 MB.
-const duplicateWindow = 20 * time.Second
+const DuplicateWindow = 20 * time.Second
 
 func (st stream) config(c Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
@@ -74,7 +74,7 @@ func (st stream) config(c Config) jetstream.StreamConfig {
 		Discard:    jetstream.DiscardOld,
 		MaxAge:     c.MaxAge,
 		MaxBytes:   int64(c.MaxBytes),
-		Duplicates: min(duplicateWindow, c.MaxAge),
+		Duplicates: min(DuplicateWindow, c.MaxAge),
 		// Readers read by sequence with direct gets.
 		AllowDirect: true,
 	}
