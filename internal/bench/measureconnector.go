@@ -154,7 +154,8 @@ func (m *measurement) lookAgain(ctx context.Context, p Plan, state loadState) er
 // connected waits until all sessions are up, and measures them.
 func (m *measurement) connected(ctx context.Context, l, c *child, ready ConnectorReady, f *Figures) error {
 	var state ConnectorState
-	err := poll(ctx, 5*time.Millisecond, connectLimit, "all sessions", func() (int, bool, error) {
+	// Not more often: for the answer the connector goes through all its sessions.
+	err := poll(ctx, 20*time.Millisecond, connectLimit, "all sessions", func() (int, bool, error) {
 		err := c.ask("state", nil, &state)
 		return state.Up, state.Up >= m.o.Sessions, err
 	})
