@@ -60,7 +60,8 @@ type load struct {
 	ran    error
 
 	sent, missed, bytes atomic.Int64
-	done                atomic.Bool
+	// finish is set when no more are to be written, done once none is any more.
+	finish, done atomic.Bool
 	// allowed is the last pop that may be written where there is no rate; allow
 	// holds a token when it has grown.
 	allowed atomic.Int64
@@ -132,7 +133,7 @@ func (l *load) Ask(ctx context.Context, what string, with json.RawMessage) (any,
 		}
 		return loadState{Sent: int(l.sent.Load())}, nil
 	case "finish":
-		l.done.Store(true)
+		l.finish.Store(true)
 		return l.state(), nil
 	default:
 		return nil, unknown(what)
@@ -170,9 +171,12 @@ func (l *load) write(ctx context.Context, start time.Time) {
 			case <-l.allow:
 			case <-time.After(10 * time.Millisecond): // to see the end
 			}
-			if l.done.Load() {
+			if l.finish.Load() {
 				return
 			}
+		}
+		if l.finish.Load() {
+			return
 		}
 		raw, session := p.Append(buffer[:0], n)
 		buffer = raw
