@@ -257,10 +257,14 @@ func (in *Intake) Run(ctx context.Context) error {
 	var workers, watching sync.WaitGroup
 	watch, stopWatching := context.WithCancel(ctx)
 	watching.Go(func() { in.silence.watch(watch, in.log) })
-	for i := range in.shards {
-		workers.Go(func() { in.work(ctx, &in.shards[i]) })
+	// More than once, since what the last worker reports as lost can be for a shard
+	// whose worker has ended.
+	for again := true; again; again = ctx.Err() == nil && in.Queued() > 0 {
+		for i := range in.shards {
+			workers.Go(func() { in.work(ctx, &in.shards[i]) })
+		}
+		workers.Wait()
 	}
-	workers.Wait()
 	stopWatching()
 	watching.Wait()
 	in.mu.Lock()

@@ -244,6 +244,43 @@ func TestAStuckLogNeverBlocksASourceAndWhatIsLostIsReportedAsAGap(t *testing.T) 
 	})
 }
 
+func TestAGapOfTheLastMomentIsStoredForAShardThatWasDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log stored
+		stuck, free := make(chan struct{}), make(chan struct{})
+		log.before = func(e schema.Event) error {
+			switch e.Agent {
+			case "801":
+				<-stuck
+			case "802":
+				<-free
+			}
+			return nil
+		}
+		in, done := startIntake(t, IntakeOptions{Emit: log.emit, BufferBytes: 2 * bytesize.KiB})
+		lost, last := testOrigin(t, "801"), testOrigin(t, "802")
+		letter := func(o *Origin, size int) {
+			in.DeadLetter(o, time.Now(), make([]byte, size), schema.ReasonLostFraming, "")
+			synctest.Wait()
+			time.Sleep(time.Millisecond)
+		}
+		letter(lost, 100) // in its worker's hand
+		letter(last, 100) // the same
+		letter(lost, 600) // dropped for the next, of more than half the memory
+		letter(last, 1500)
+		in.Close()
+		close(stuck)
+		synctest.Wait() // the first one's worker has nothing left
+		close(free)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if e := log.events[len(log.events)-1]; e.Type != schema.TypeSessionChanged || e.Agent != "801" || len(log.events) != 4 {
+			t.Errorf("%d events, the last of type %v and agent %s: want the gap", len(log.events), e.Type, e.Agent)
+		}
+	})
+}
+
 func TestStoppingCountsWhatTheLogDidNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, err := NewIntake(IntakeOptions{Logger: quiet, Emit: func(ctx context.Context, _ schema.Event) error {
