@@ -269,13 +269,13 @@ func (t *tap) end(d *desktop, at time.Time, e ending) {
 // sweep looks for sessions whose server has fallen silent, now and then. Their
 // connections are left alone: it is the desktop that gives up.
 func (t *tap) sweep(now time.Time) {
-	expiry := max(t.o.expireAfter, 3*t.longest)
+	expiry := source.Expiry(t.o.expireAfter, t.longest)
 	for d := range t.live {
 		if d.origin == nil && hasSpoken(d.said) && !d.heard.IsZero() && now.Sub(d.risen) > checkInterval {
 			t.identify(d) // nothing more came to decide it by
 		}
 		switch {
-		case t.o.expireAfter == 0:
+		case expiry == 0:
 		case d.up && now.Sub(d.heard) > expiry:
 			t.fall(d, now, schema.Expired, fmt.Sprintf("no heartbeat for %v", expiry))
 		case d.heard.IsZero() && !d.silent && now.Sub(d.opened) > expiry:

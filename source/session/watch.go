@@ -4,11 +4,12 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/callpop/connector/source"
 )
 
-// Expiry is how long a server may be silent: the longer of the configured time
-// and three times the longest interval seen between its heartbeats, on any
-// session. It is shared by all sessions with one server.
+// Expiry is how long a server may be silent, see [source.Expiry], with the heartbeats
+// of any session. It is shared by all sessions with one server.
 type Expiry struct {
 	after, longest atomic.Int64
 }
@@ -25,11 +26,7 @@ func (e *Expiry) Set(after time.Duration) { e.after.Store(int64(after)) }
 
 // Of is the time now in force; 0 = never.
 func (e *Expiry) Of() time.Duration {
-	after := e.after.Load()
-	if after == 0 {
-		return 0
-	}
-	return time.Duration(max(after, 3*e.longest.Load()))
+	return source.Expiry(time.Duration(e.after.Load()), time.Duration(e.longest.Load()))
 }
 
 // Saw notes the time between two heartbeats of one session.
