@@ -202,13 +202,13 @@ spool: {dir: "{DIR}", min_free: 0}`, 1000+sessions), lq)
 	}
 	defer client.Close()
 	stop := traffic(t, lq, agentRange(sessions), rate)
-	for range upgrades {
+	for done := range upgrades {
 		t.Log(strings.TrimSpace(i.upgrade()))
+		i.eventually("a client of embedded.listen to be connected again", func() bool {
+			return client.IsConnected() && int(client.Stats().Reconnects) == done+1
+		})
 	}
 	n := stop()
-	i.eventually("a client of embedded.listen to be connected again", func() bool {
-		return client.IsConnected() && int(client.Stats().Reconnects) == upgrades
-	})
 	sameAsSent(t, lq.Sent(), received(t, "nats://"+i.embedded, "CALLPOP", n))
 	totals := lq.Totals()
 	if totals.Accepted != sessions || totals.Live != sessions {
