@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -66,32 +67,32 @@ func TestFaultKill(t *testing.T) {
 }
 
 // settle waits until the log holds every pop that was sent over a session that is
-// up now: whatever comes later, none of them is on its way.
+// up: whatever comes later, none of them is on its way. A session can end meanwhile,
+// which the LQ server learns later than the connector.
 func settle(t testing.TB, lq *lqsim.Server, log *follower) {
 	t.Helper()
-	up := map[int64]bool{}
-	for _, session := range lq.Sessions() {
-		up[session.Number] = true
+	type pop struct {
+		call call
+		n    int
 	}
-	wanted := map[call]map[int]bool{}
+	wanted := map[pop]int64{} // its session
 	for _, sent := range lq.Sent() {
-		if c, n, ok := parse(string(sent.Raw)); ok && up[sent.Session] {
-			if wanted[c] == nil {
-				wanted[c] = map[int]bool{}
-			}
-			wanted[c][n] = true
+		if c, n, ok := parse(string(sent.Raw)); ok {
+			wanted[pop{c, n}] = sent.Session
 		}
 	}
 	next := 0
 	eventually(t, "all that was sent to be in the log", func() bool {
 		seen := log.seen()
 		for _, e := range seen[next:] {
-			delete(wanted[e.call], e.n)
-			if len(wanted[e.call]) == 0 {
-				delete(wanted, e.call)
-			}
+			delete(wanted, pop{e.call, e.n})
 		}
 		next = len(seen)
+		up := map[int64]bool{}
+		for _, session := range lq.Sessions() {
+			up[session.Number] = true
+		}
+		maps.DeleteFunc(wanted, func(_ pop, session int64) bool { return !up[session] })
 		return len(wanted) == 0
 	})
 }
