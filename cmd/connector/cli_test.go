@@ -42,7 +42,7 @@ func TestTheDemoShowsSoManyPopsAndEnds(t *testing.T) {
 			defer func() { _ = taken.Close() }()
 		}
 		r := connector(t, "", "demo", "--count", "1", "--rate", "200", "--agents", "1")
-		if r.code != exitGood || !strings.Contains(r.stderr, "nats://127.0.0.1:") || strings.Contains(r.stderr, natsAddress) {
+		if r.code != exitGood || !strings.Contains(r.stderr, "nats://127.0.0.1:") || strings.Contains(r.stderr, natsAddress+"\n") {
 			t.Errorf("with %s taken: code %d: %s", natsAddress, r.code, r.stderr)
 		}
 		address := freeAddress(t)
