@@ -232,12 +232,7 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 		d.log.Info("stopping: it is drained, and was told to", "shutdown_timeout", d.running.Load().ShutdownTimeout.String())
 	case <-d.handed:
 		// The listeners are the successor's too: what comes from now on comes there.
-		if d.feed != nil {
-			d.feed.Close()
-		}
-		if d.console != nil {
-			d.console.Close()
-		}
+		d.endStreams()
 		stopServing()
 	case <-ctx.Done():
 	case err = <-failed:
@@ -277,11 +272,14 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	stopSinks()
 	sinks.wait()
 
+	if gone || ctx.Err() == nil {
+		// What they had begun to answer is answered, to the last byte.
+		d.endStreams()
+		stopServing()
+		listeners.Wait()
+	}
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(end), closeTime))
 	defer cancelLast()
-	if gone {
-		listeners.Wait() // what they had begun to answer
-	}
 	d.release(last)
 	listeners.Wait()
 	if cause := context.Cause(ctx); cause != nil && err == nil {
@@ -289,6 +287,17 @@ func (d *daemon) run(ctx context.Context, stop <-chan struct{}, ready func(*daem
 	}
 	d.log.Info("stopped")
 	return err
+}
+
+// endStreams ends what would otherwise be answered without end: feeds, and the
+// console's views.
+func (d *daemon) endStreams() {
+	if d.feed != nil {
+		d.feed.Close()
+	}
+	if d.console != nil {
+		d.console.Close()
+	}
 }
 
 // drainSinks waits until every sink has what is in the spool, or the time is up.
@@ -325,12 +334,7 @@ func (d *daemon) release(ctx context.Context) {
 		closing.Go(func() { report("sink "+s.name, s.sink.Close(ctx)) })
 	}
 	closing.Wait()
-	if d.feed != nil {
-		d.feed.Close() // before its listener, so that streams end and are not cut
-	}
-	if d.console != nil {
-		d.console.Close()
-	}
+	d.endStreams()
 	for _, l := range []*web.Listener{d.health, d.public, d.admin} {
 		if l != nil {
 			report("an HTTP listener", l.Close())
