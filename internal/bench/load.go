@@ -164,15 +164,12 @@ func (l *load) write(ctx context.Context, start time.Time) {
 		if !pace.until(ctx, due) {
 			return
 		}
-		for p.Count == 0 && int64(n) > l.allowed.Load() {
+		for p.Count == 0 && int64(n) > l.allowed.Load() && !l.finish.Load() {
 			select {
 			case <-ctx.Done():
 				return
 			case <-l.allow:
 			case <-time.After(10 * time.Millisecond): // to see the end
-			}
-			if l.finish.Load() {
-				return
 			}
 		}
 		if l.finish.Load() {

@@ -38,10 +38,7 @@ func (m *measurement) backlog(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
-	if err := poll(ctx, 5*time.Millisecond, deliverLimit, "the backlog", func() (int, bool, error) {
-		n := int(s.count.Load())
-		return n, n >= o.Backlog, nil
-	}); err != nil && !errors.Is(err, errStalled) {
+	if err := s.await(ctx, "the backlog", o.Backlog); err != nil {
 		return err
 	}
 	after, err := c.usage(false)

@@ -83,21 +83,16 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 		// By now what connecting took is given back.
 		return m.sessionBytes(c, ready, f)
 	}
-	settled, err := m.openSettled(p)
+	done, err := m.openProgress(p)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, settled.close()) }()
-	start, state, err := m.send(ctx, l, p, "done with", func(sent int) (int, error) { return settled.upTo(sent), nil })
+	defer func() { err = errors.Join(err, done.close()) }()
+	start, state, err := m.send(ctx, l, p, "done with", func(sent int) (int, error) { return done.upTo(sent), nil })
 	if err != nil {
 		return err
 	}
-	// What is lost shows in the verification.
-	err = poll(ctx, time.Millisecond, deliverLimit, "the answers", func() (int, bool, error) {
-		n := settled.upTo(state.Sent)
-		return n, n >= state.Sent, nil
-	})
-	if err != nil && !errors.Is(err, errStalled) {
+	if err := await(ctx, time.Millisecond, "the answers", state.Sent, func() int { return done.upTo(state.Sent) }); err != nil {
 		return err
 	}
 	after, err := c.usage(false)
@@ -115,11 +110,7 @@ func (m *measurement) connector(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	err = poll(ctx, 5*time.Millisecond, deliverLimit, "the last pops", func() (int, bool, error) {
-		n := int(s.count.Load())
-		return n, n >= state.Sent, nil
-	})
-	if err != nil && !errors.Is(err, errStalled) {
+	if err := s.await(ctx, "the last pops", state.Sent); err != nil {
 		return err
 	}
 	if err := m.settle(p, f, s, state, start, before, after); err != nil {
@@ -138,11 +129,7 @@ func (m *measurement) lookAgain(ctx context.Context, p Plan, state loadState) er
 	}
 	m.o.tell("%d pops did not come to the subscriber in time: reading the topic once more", v.Lost)
 	s := subscribeKafka(ctx, m.o.Kafka, m.topic(), m.o.Partitions)
-	err := poll(ctx, 20*time.Millisecond, deliverLimit, "the topic's pops", func() (int, bool, error) {
-		n := int(s.count.Load())
-		return n, n >= state.Sent, nil
-	})
-	if err != nil && !errors.Is(err, errStalled) {
+	if err := s.await(ctx, "the topic's pops", state.Sent); err != nil {
 		return errors.Join(err, s.end())
 	}
 	late := v.Lost

@@ -119,6 +119,19 @@ func poll(ctx context.Context, interval, limit time.Duration, what string, look 
 
 var errStalled = errors.New("there was no progress")
 
+// await waits until count, which grows, is want. What does not come in time is no
+// error: it shows in the verification.
+func await(ctx context.Context, interval time.Duration, what string, want int, count func() int) error {
+	err := poll(ctx, interval, deliverLimit, what, func() (int, bool, error) {
+		n := count()
+		return n, n >= want, nil
+	})
+	if errors.Is(err, errStalled) {
+		return nil
+	}
+	return err
+}
+
 // Times without progress after which something is amiss.
 const (
 	connectLimit = time.Minute

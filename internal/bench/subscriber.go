@@ -46,6 +46,11 @@ func (s *subscriber) take(body []byte) {
 	s.count.Add(1)
 }
 
+// await waits until want events have arrived, or nothing comes any more.
+func (s *subscriber) await(ctx context.Context, what string, want int) error {
+	return await(ctx, 5*time.Millisecond, what, want, func() int { return int(s.count.Load()) })
+}
+
 // taken is what has arrived so far.
 func (s *subscriber) taken() []arrival {
 	s.mu.Lock()

@@ -5,40 +5,40 @@ import (
 	"path/filepath"
 )
 
-// settled counts the pops that the connector has done with: they are stored and, where
+// progress counts the pops that the connector has done with: they are stored and, where
 // there is a sink, the call that published them has returned. A subscriber can have
 // one before that.
-type settled struct {
+type progress struct {
 	instants []*counter
 }
 
-func (m *measurement) openSettled(p Plan) (*settled, error) {
+func (m *measurement) openProgress(p Plan) (*progress, error) {
 	names := []string{Spooled}
 	if m.o.Sink != SinkSpool {
 		names = append(names, Acknowledged)
 	}
-	s := &settled{}
+	counts := &progress{}
 	for _, name := range names {
 		stamps, err := OpenStamps(filepath.Join(m.dir, name), p.places())
 		if err != nil {
-			return nil, errors.Join(err, s.close())
+			return nil, errors.Join(err, counts.close())
 		}
-		s.instants = append(s.instants, &counter{stamps: stamps, next: 1})
+		counts.instants = append(counts.instants, &counter{stamps: stamps, next: 1})
 	}
-	return s, nil
+	return counts, nil
 }
 
 // upTo counts those of pops 1 to last.
-func (s *settled) upTo(last int) int {
+func (p *progress) upTo(last int) int {
 	n := last
-	for _, c := range s.instants {
+	for _, c := range p.instants {
 		n = min(n, c.upTo(last))
 	}
 	return n
 }
 
-func (s *settled) close() (err error) {
-	for _, c := range s.instants {
+func (p *progress) close() (err error) {
+	for _, c := range p.instants {
 		err = errors.Join(err, c.stamps.Close())
 	}
 	return err
